@@ -1,0 +1,84 @@
+"""The whole cloud as one immutable snapshot with the indexes that compile needs."""
+
+from collections.abc import Iterable
+from functools import cached_property
+
+import msgspec
+
+from floatway.model.resources import (
+    OWNER_ROUTER_INTERFACE,
+    FloatingIp,
+    Host,
+    Network,
+    Port,
+    Router,
+    SecurityGroup,
+    Server,
+    Subnet,
+)
+
+
+class Cloud(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """All resources, each by id (hosts by name). Build one with ``model.load``, or directly in tests."""
+
+    networks: dict[str, Network] = {}
+    subnets: dict[str, Subnet] = {}
+    ports: dict[str, Port] = {}
+    routers: dict[str, Router] = {}
+    floating_ips: dict[str, FloatingIp] = {}
+    security_groups: dict[str, SecurityGroup] = {}
+    servers: dict[str, Server] = {}
+    hosts: dict[str, Host] = {}
+
+    @cached_property
+    def ports_by_host(self) -> dict[str, tuple[Port, ...]]:
+        """Ports bound to each host."""
+        return _group(self.ports.values(), "binding_host_id")
+
+    @cached_property
+    def ports_by_device(self) -> dict[str, tuple[Port, ...]]:
+        """Ports of each instance or router."""
+        return _group(self.ports.values(), "device_id")
+
+    @cached_property
+    def ports_by_network(self) -> dict[str, tuple[Port, ...]]:
+        """Ports of each network."""
+        return _group(self.ports.values(), "network_id")
+
+    @cached_property
+    def subnets_by_network(self) -> dict[str, tuple[Subnet, ...]]:
+        """Subnets of each network."""
+        grouped: dict[str, list[Subnet]] = {}
+        for subnet in self.subnets.values():
+            grouped.setdefault(subnet.network_id, []).append(subnet)
+        return {key: tuple(values) for key, values in grouped.items()}
+
+    @cached_property
+    def router_interfaces_by_network(self) -> dict[str, tuple[Port, ...]]:
+        """Distributed router interface ports on each network."""
+        return _group((p for p in self.ports.values() if p.device_owner == OWNER_ROUTER_INTERFACE), "network_id")
+
+    @cached_property
+    def floating_ips_by_port(self) -> dict[str, tuple[FloatingIp, ...]]:
+        """Associated floating IPs of each port."""
+        grouped: dict[str, list[FloatingIp]] = {}
+        for fip in self.floating_ips.values():
+            if fip.port_id:
+                grouped.setdefault(fip.port_id, []).append(fip)
+        return {key: tuple(values) for key, values in grouped.items()}
+
+    @cached_property
+    def members_by_group(self) -> dict[str, tuple[Port, ...]]:
+        """Ports in each security group (what "remote group" means)."""
+        grouped: dict[str, list[Port]] = {}
+        for port in self.ports.values():
+            for group in port.security_groups:
+                grouped.setdefault(group, []).append(port)
+        return {key: tuple(values) for key, values in grouped.items()}
+
+
+def _group(ports: Iterable[Port], field: str) -> dict[str, tuple[Port, ...]]:
+    grouped: dict[str, list[Port]] = {}
+    for port in ports:
+        grouped.setdefault(getattr(port, field), []).append(port)
+    return {key: tuple(values) for key, values in grouped.items()}
