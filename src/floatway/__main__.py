@@ -1,0 +1,5 @@
+"""``python -m floatway``: the command line."""
+
+from floatway.cli.main import main
+
+main()

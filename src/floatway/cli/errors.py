@@ -1,0 +1,59 @@
+"""What the command line says when something is wrong: what, where, and how to mend it.
+
+    error: no instance, port or address named "tset"
+      known here: test, outside
+      try: floatway trace test --to 192.168.0.1
+
+Exit statuses: 2 when the input is bad (nothing was changed), 1 when an operation failed.
+"""
+
+from typing import IO, Any
+
+import click
+
+BAD_INPUT = 2
+FAILED = 1
+
+
+class Complaint(click.ClickException):
+    """One error as the user sees it. ``mend`` says what to do; ``where`` names file, host or command."""
+
+    def __init__(self, what: str, *, where: str = "", mend: str = "", status: int = FAILED) -> None:
+        super().__init__(what)
+        self.where = where
+        self.mend = mend
+        self.exit_code = status
+
+    def format_message(self) -> str:
+        """The lines below each other, the first without ``error:``."""
+        lines = [self.message]
+        lines += [f"  {line}" for line in self.where.splitlines()]
+        lines += [f"  {line}" for line in self.mend.splitlines()]
+        return "\n".join(lines)
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """On stderr, ``error:`` in red on a terminal."""
+        click.echo(click.style("error: ", fg="red", bold=True) + self.format_message(), file=file, err=file is None)
+
+
+def complaint(error: Exception) -> Complaint | None:
+    """The complaint for an error that one of our borders raised; None for a programming error (let it show its traceback)."""
+    from floatway.lab.errors import LabError
+    from floatway.linux.errors import LinuxError, StepFailed
+    from floatway.model.load import CloudError
+    from floatway.trace.question import TraceError
+
+    match error:
+        case CloudError():
+            return Complaint("the cloud is not valid, nothing was changed", where=str(error), status=BAD_INPUT)
+        case TraceError():
+            return Complaint(str(error), status=BAD_INPUT)
+        case StepFailed():
+            return Complaint(str(error), mend="the steps before it are done; running it again goes on from there")
+        case LinuxError() | LabError():
+            return Complaint(str(error))
+        case PermissionError():
+            return Complaint(f"not permitted: {error}", mend="this takes root: run it with sudo")
+        case OSError():
+            return Complaint(str(error))
+    return None
