@@ -11,29 +11,32 @@ from typing import IO, Any
 
 import click
 
-BAD_INPUT = 2
 FAILED = 1
 
 
 class Complaint(click.ClickException):
-    """One error as the user sees it. ``mend`` says what to do; ``where`` names file, host or command."""
+    """An operation failed. ``where`` names file, host or command, ``mend`` what to do; both may have several lines."""
 
-    def __init__(self, what: str, *, where: str = "", mend: str = "", status: int = FAILED) -> None:
+    exit_code = FAILED
+
+    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
         super().__init__(what)
         self.where = where
         self.mend = mend
-        self.exit_code = status
 
     def format_message(self) -> str:
         """The lines below each other, the first without ``error:``."""
-        lines = [self.message]
-        lines += [f"  {line}" for line in self.where.splitlines()]
-        lines += [f"  {line}" for line in self.mend.splitlines()]
-        return "\n".join(lines)
+        return "\n  ".join([self.message, *self.where.splitlines(), *self.mend.splitlines()])
 
     def show(self, file: IO[Any] | None = None) -> None:
         """On stderr, ``error:`` in red on a terminal."""
         click.echo(click.style("error: ", fg="red", bold=True) + self.format_message(), file=file, err=file is None)
+
+
+class BadInput(Complaint):
+    """What was asked makes no sense; nothing was changed."""
+
+    exit_code = 2
 
 
 def complaint(error: Exception) -> Complaint | None:
@@ -45,9 +48,9 @@ def complaint(error: Exception) -> Complaint | None:
 
     match error:
         case CloudError():
-            return Complaint("the cloud is not valid, nothing was changed", where=str(error), status=BAD_INPUT)
+            return BadInput("the cloud is not valid, nothing was changed", where=str(error))
         case TraceError():
-            return Complaint(str(error), status=BAD_INPUT)
+            return BadInput(str(error))
         case StepFailed():
             return Complaint(str(error), mend="the steps before it are done; running it again goes on from there")
         case LinuxError() | LabError():

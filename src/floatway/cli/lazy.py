@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import click
 
-from floatway.cli.errors import Complaint, complaint
+from floatway.cli.errors import BadInput, complaint
 
 
 class Lazy(NamedTuple):
@@ -66,10 +66,10 @@ class LazyGroup(click.Group):
             raise told from error
 
 
-def unknown_command(ctx: click.Context, name: str, known: Sequence[str]) -> Complaint:
+def unknown_command(ctx: click.Context, name: str, known: Sequence[str]) -> BadInput:
     """``floatway traec`` -> did you mean trace."""
     import difflib
 
     near = difflib.get_close_matches(name, known, n=1)
     mend = f"did you mean: {ctx.command_path} {near[0]}" if near else f"there are: {', '.join(known)}"
-    return Complaint(f"no such command: {ctx.command_path} {name}", mend=mend, status=2)
+    return BadInput(f"no such command: {ctx.command_path} {name}", mend=mend)

@@ -1,9 +1,9 @@
 """The command line: ``floatway``.
 
-    floatway cloud check cloud.yaml      is the description right?
-    floatway lab up                      raise it, here, of namespaces
-    floatway trace test --to 192.168.0.1 how does a packet go, and why?
-    floatway plan | apply                make this machine the compute host that the cloud wants
+floatway cloud check cloud.yaml      is the description right?
+floatway lab up                      raise it, here, of namespaces
+floatway trace test --to 192.168.0.1 how does a packet go, and why?
+floatway plan | apply                make this machine the compute host that the cloud wants
 """
 
 import click

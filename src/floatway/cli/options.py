@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from floatway.cli.errors import BAD_INPUT, Complaint
+from floatway.cli.errors import BadInput
 
 if TYPE_CHECKING:
     from floatway.model.cloud import Cloud
@@ -31,16 +31,16 @@ def cloud_option(function: F) -> F:
 
 def host_option(function: F) -> F:
     """``--host NAME``."""
-    return click.option("--host", metavar="NAME", default="", help="Which of its hosts; this machine's name if left out.")(
-        function
-    )
+    return click.option(
+        "--host", metavar="NAME", default="", help="Which of its hosts; this machine's name if left out."
+    )(function)
 
 
 def lab_option(function: F) -> F:
     """``--lab NAME``."""
-    return click.option(
-        "--lab", "lab_name", default="default", show_default=True, metavar="NAME", help="Which lab."
-    )(function)
+    return click.option("--lab", "lab_name", default="default", show_default=True, metavar="NAME", help="Which lab.")(
+        function
+    )
 
 
 def json_option(function: F) -> F:
@@ -65,11 +65,10 @@ def choose_host(cloud: "Cloud", file: Path, name: str) -> str:
     wanted = name or socket.gethostname().partition(".")[0]
     if wanted in cloud.hosts:
         return wanted
-    raise Complaint(
+    raise BadInput(
         f'{file} has no host "{wanted}"' + ("" if name else " (this machine's name)"),
         where=f"its hosts: {', '.join(cloud.hosts) or 'none'}",
         mend="name one with --host",
-        status=BAD_INPUT,
     )
 
 

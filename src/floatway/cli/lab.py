@@ -1,0 +1,183 @@
+"""``floatway lab``: a whole cloud on this machine, of namespaces, with real packets."""
+
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from floatway.cli.completion import lab_nodes
+from floatway.cli.errors import BadInput
+from floatway.cli.host import CHANGES, need_root, show_applied, show_plan
+from floatway.cli.lazy import Lazy, LazyGroup
+from floatway.cli.options import File, json_option, lab_option, print_json
+from floatway.cli.progress import lines
+
+if TYPE_CHECKING:
+    from floatway.agent.reconcile import Outcome
+    from floatway.lab.lab import Lab, Node
+    from floatway.model.cloud import Cloud
+
+COMMANDS = {
+    "up": Lazy("lab:up", "Raise a cloud: hosts, instances, the network outside."),
+    "status": Lazy("lab:status", "What runs."),
+    "exec": Lazy("lab:exec_", "Run a command on a host, in an instance, or outside."),
+    "shell": Lazy("lab:shell", "A shell there."),
+    "plan": Lazy("lab:plan", "What would make the lab's hosts as the cloud wants them."),
+    "apply": Lazy("lab:apply", "Make them so."),
+    "down": Lazy("lab:down", "Leave nothing behind."),
+}
+
+EPILOG = """\b
+Examples:
+  floatway lab up                                   the reference cloud
+  floatway lab exec test -- ping -c 3 192.168.0.1
+  floatway lab exec cy2-compute02 --netns qrouter-d3218b9c-73bb-4788-87e4-5828625fe586 -- ip rule
+  floatway lab shell outside
+  floatway lab down"""
+
+
+@click.group("lab", cls=LazyGroup, lazy=COMMANDS, epilog=EPILOG)
+def lab() -> None:
+    """A cloud on this machine. Each host has namespaces and an Open vSwitch of its own; the machine's network is not touched."""
+
+
+@click.command("up", epilog="\b\nExamples:\n  floatway lab up\n  floatway lab up cloud.yaml --lab mine")
+@click.argument("file", required=False, type=File)
+@lab_option
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+def up(file: Path | None, lab_name: str, quiet: bool) -> None:
+    """Raise the cloud in FILE, or the reference cloud. Ends when every host is as the cloud wants it."""
+    from floatway.lab import lab as labs
+
+    cloud = read(file)
+    need_root()
+    tell = lines(quiet)
+    raised = labs.up(cloud, name=lab_name, progress=tell)
+    tell(f"lab {lab_name} is up: {', '.join(raised.nodes)}")
+
+
+@click.command("down", epilog="\b\nExample:\n  floatway lab down")
+@lab_option
+@click.option("--quiet", "-q", is_flag=True, help="No word when done.")
+def down(lab_name: str, quiet: bool) -> None:
+    """End every process of the lab and remove all of it. Works also when parts have died, and when there is none."""
+    from floatway.lab import lab as labs
+
+    need_root()
+    tell = lines(quiet)
+    labs.down(lab_name)
+    tell(f"lab {lab_name} is down")
+
+
+@click.command("exec", epilog=EPILOG, context_settings={"ignore_unknown_options": True})
+@click.argument("node", metavar="HOST", shell_complete=lab_nodes)
+@click.option("--netns", default="", metavar="NS", help="In this namespace of the host.")
+@lab_option
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND…")
+def exec_(node: str, netns: str, lab_name: str, command: tuple[str, ...]) -> None:
+    """Run COMMAND in the lab's machine HOST: a compute host, an instance or "outside". Ends with its exit status."""
+    raise click.exceptions.Exit(run(lab_name, node, netns, command))
+
+
+@click.command("shell", epilog="\b\nExample:\n  floatway lab shell test")
+@click.argument("node", metavar="HOST", shell_complete=lab_nodes)
+@click.option("--netns", default="", metavar="NS", help="In this namespace of the host.")
+@lab_option
+def shell(node: str, netns: str, lab_name: str) -> None:
+    """A shell in the lab's machine HOST."""
+    prompt = f"{node}{':' + netns[:16] if netns else ''}"
+    raise click.exceptions.Exit(run(lab_name, node, netns, ("env", f"PS1=[{prompt}] \\w # ", "bash", "--norc")))
+
+
+@click.command("plan", epilog="\b\nExamples:\n  floatway lab plan\n  floatway lab plan cloud.yaml --json")
+@click.argument("file", required=False, type=File)
+@lab_option
+@json_option
+@click.option("--detailed-exitcode", is_flag=True, help=f"End with {CHANGES} when there is something to do.")
+def plan(file: Path | None, lab_name: str, as_json: bool, detailed_exitcode: bool) -> None:
+    """Print what would make the lab's hosts as FILE (or the reference cloud) wants them. Nothing is changed."""
+    from floatway.lab import enter
+
+    cloud = read(file)
+    hosts = [node for node in load(lab_name).nodes.values() if node.role == "compute"]
+    outcomes = {node.name: enter.call(node, dry_run, cloud, node.name) for node in hosts}
+    show_plan(outcomes, as_json)
+    if detailed_exitcode and any(outcome.plan for outcome in outcomes.values()):
+        raise click.exceptions.Exit(CHANGES)
+
+
+@click.command("apply", epilog="\b\nExample:\n  floatway lab apply cloud.yaml")
+@click.argument("file", required=False, type=File)
+@lab_option
+@json_option
+def apply(file: Path | None, lab_name: str, as_json: bool) -> None:
+    """Make the running lab's hosts as FILE (or the reference cloud) wants them."""
+    from floatway.lab import lab as labs
+
+    cloud = read(file)
+    show_applied(labs.apply(load(lab_name), cloud), as_json)
+
+
+@click.command("status", epilog="\b\nExample:\n  floatway lab status --json")
+@lab_option
+@json_option
+def status(lab_name: str, as_json: bool) -> None:
+    """What of the lab runs: machines, and what each is."""
+    from floatway.lab import lab as labs
+
+    found = labs.status(lab_name)
+    if as_json:
+        import msgspec
+
+        print_json(msgspec.to_builtins(found))
+        return
+    raised = load(lab_name)
+    for node in raised.nodes.values():
+        click.echo(f"{node.name:<24} {node.role:<10} init {node.pid}")
+
+
+def read(file: Path | None) -> "Cloud":
+    """The cloud in FILE, or the reference cloud of the package."""
+    from floatway.model.load import cloud_from_text, load_cloud
+
+    if file is not None:
+        return load_cloud(file)
+    reference = resources.files("floatway.lab") / "clouds" / "reference.yaml"
+    return cloud_from_text(reference.read_text(), "reference.yaml")
+
+
+def load(lab_name: str) -> "Lab":
+    """The running lab of that name."""
+    from floatway.lab import lab as labs
+
+    need_root()
+    return labs.load(lab_name)
+
+
+def find(raised: "Lab", name: str) -> "Node":
+    """The lab's machine of that name."""
+    if (node := raised.nodes.get(name)) is None:
+        raise BadInput(f'the lab has no machine "{name}"', where=f"it has: {', '.join(raised.nodes)}")
+    return node
+
+
+def run(lab_name: str, name: str, netns: str, argv: tuple[str, ...]) -> int:
+    """Run argv there with this process's own stdin, stdout and stderr; its exit status as a shell gives it."""
+    from floatway.lab import enter
+
+    node = find(load(lab_name), name)
+    sys.stdout.flush()
+    ended: subprocess.CompletedProcess[bytes] = enter.run(node, argv, netns=netns)
+    return ended.returncode if ended.returncode >= 0 else 128 - ended.returncode
+
+
+def dry_run(cloud: "Cloud", host: str) -> "Outcome":
+    """What reconciling the host that this process stands in would do."""
+    from floatway.agent.reconcile import reconcile
+    from floatway.linux.connection import HostConnection
+
+    with HostConnection() as connection:
+        return reconcile(connection, cloud, host, dry_run=True)
