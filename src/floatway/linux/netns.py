@@ -50,11 +50,12 @@ def inside(fd: int | None) -> Iterator[None]:
 
 
 def names(directory: Path) -> list[str]:
-    """The named namespaces, sorted."""
+    """The named namespaces, sorted. A file without a namespace (left by a crash of its maker) names none."""
     try:
-        return sorted(entry.name for entry in os.scandir(directory))
+        entries = [entry.name for entry in os.scandir(directory)]
     except FileNotFoundError:
         return []
+    return sorted(name for name in entries if _alive(directory / name))
 
 
 def create(directory: Path, name: str) -> None:
@@ -62,6 +63,8 @@ def create(directory: Path, name: str) -> None:
     with _creating:
         _make_shared(directory)
         path = directory / name
+        if path.exists() and not _alive(path):
+            path.unlink()
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
         own = os.open(OWN, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -93,12 +96,20 @@ def open_fd(directory: Path, name: str) -> int:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise LinuxError(f"network namespace {name}: {error.strerror} ({path}); see them with: ip netns") from error
-    if os.fstat(fd).st_dev != Path(OWN).stat().st_dev:
+    if not _alive(path):
         os.close(fd)
         raise LinuxError(
             f"network namespace {name}: {path} is a dead file without a namespace; mend with: ip netns delete {name}"
         )
     return fd
+
+
+def _alive(path: Path) -> bool:
+    """Is this a file of the kernel's namespace file system, as the own namespace's is?"""
+    try:
+        return path.stat().st_dev == Path(OWN).stat().st_dev
+    except OSError:
+        return False
 
 
 def _make_shared(directory: Path) -> None:

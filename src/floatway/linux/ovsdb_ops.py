@@ -9,7 +9,7 @@ from typing import Any
 from floatway.host.records import OvsBridge, OvsPort, Pairs
 from floatway.host.steps import BridgeDelete, BridgeSet, OvsOp, PortDelete, PortSet
 from floatway.linux.errors import OvsdbError
-from floatway.linux.ovsdb import Ovsdb, Row, Tables, pairs, uuids
+from floatway.linux.ovsdb import Ovsdb, Row, Tables, pairs, records, uuids
 
 
 def ovs_map(value: Pairs) -> list[Any]:
@@ -167,3 +167,13 @@ def apply(db: Ovsdb, steps: Sequence[OvsOp]) -> None:
                 changes.delete_port(bridge_name, name)
     db.commit(changes.ops(), changes.tables.root["_uuid"][1])
     db.check(step.port.name for step in steps if isinstance(step, PortSet))
+
+
+def replug(db: Ovsdb, name: str) -> None:
+    """Take a port off its bridge and put it back, unchanged: makes vswitchd create its vanished device anew. Raises OvsdbError."""
+    tables = db.tables()
+    port = next((record for record in records(tables) if isinstance(record, OvsPort) and record.name == name), None)
+    if port is None:
+        raise OvsdbError(f"port {name}: not in the database; see: ovs-vsctl list-ports br-int")
+    apply(db, [PortDelete(bridge=port.bridge, name=name)])
+    apply(db, [PortSet(port=port)])

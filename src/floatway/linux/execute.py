@@ -1,0 +1,112 @@
+"""Run a plan's steps on the live host: netlink, one OVSDB transaction, one bundle per bridge, one restore per namespace.
+
+A step that fails stops the plan: what was done stays, what was not is found by the next observation. Nothing is rolled back,
+since a half-done plan never leaves a dangling reference (law L2) and the next reconcile goes on from there (law L9).
+"""
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from floatway.host.commands import commands
+from floatway.host.steps import (
+    Announce,
+    ConntrackDelete,
+    Ip,
+    IpsetRestore,
+    NetnsAdd,
+    NetnsDelete,
+    OfBundle,
+    OvsTransaction,
+    Plan,
+    Restore,
+    Step,
+    SysctlWrite,
+)
+from floatway.linux import ipops, ipset, iptables, netns, openflow, ovsdb_ops, spawn, sysctl
+from floatway.linux.announce import announce
+from floatway.linux.connection import HostConnection
+from floatway.linux.errors import LinuxError, StepFailed, ToolError
+from floatway.linux.rtwrite import loopback_up
+
+
+def execute(conn: HostConnection, plan: Plan) -> None:
+    """Run all steps in order. Raises StepFailed with the command a person would type to see the failure again."""
+    for steps in _batches(plan.steps):
+        spawn.parallel(lambda step: execute_step(conn, step), steps)
+
+
+def _batches(steps: tuple[Step, ...]) -> Iterator[list[Step]]:
+    """Neighbouring restores of different namespaces do not see each other: they may run at the same time."""
+    for restores, group in groupby(steps, key=lambda step: isinstance(step, Restore)):
+        together = list(group)
+        if restores and len({step.netns for step in together if isinstance(step, Restore)}) == len(together):
+            yield together
+        else:
+            yield from ([step] for step in together)
+
+
+def execute_step(conn: HostConnection, step: Step) -> None:
+    """Run one step. Raises StepFailed."""
+    try:
+        _run(conn, step)
+    except StepFailed:
+        raise
+    except OSError as error:
+        raise StepFailed(step, _command(step), str(error), error.errno or 0) from error
+    except LinuxError as error:
+        raise StepFailed(step, _command(step), str(error), getattr(error, "errno", 0)) from error
+
+
+def _command(step: Step) -> str:
+    lines = commands(step)
+    return lines[0] if len(lines) == 1 else f"{lines[0]} … ({len(lines)} commands)" if lines else type(step).__name__
+
+
+def _run(conn: HostConnection, step: Step) -> None:
+    match step:
+        case Ip():
+            ipops.run(conn, step)
+        case NetnsAdd(name=name):
+            conn.namespaces()  # drops the handle of an earlier namespace of this name
+            netns.create(conn.netns_dir, name)
+            for error in conn.handle(name).route.execute([loopback_up()]):
+                if error is not None:
+                    raise error
+        case NetnsDelete(name=name):
+            conn.forget(name)
+            netns.delete(conn.netns_dir, name)
+        case SysctlWrite(netns=space, settings=settings):
+            _write(conn, step, space, settings)
+        case Restore(netns=space, text=text):
+            iptables.restore(conn, space, text)
+        case IpsetRestore(netns=space, text=text):
+            ipset.restore(conn, space, text)
+        case OvsTransaction(ops=ops):
+            conn.ovs_tables()  # connects anew if the server restarted meanwhile
+            ovsdb_ops.apply(conn.ovsdb, ops)
+        case OfBundle(bridge=bridge, delete=delete, add=add):
+            openflow.bundle(conn, bridge, delete, add)
+        case ConntrackDelete():
+            _forget_connections(conn, step)
+        case Announce(netns=space, dev=dev, address=address):
+            announce(conn, space, dev, address)
+
+
+def _write(conn: HostConnection, step: Step, space: str, settings: tuple[tuple[str, str], ...]) -> None:
+    for name, value in settings:
+        try:
+            sysctl.write(conn, space, name, value)
+        except OSError as error:
+            command = "; ".join(commands(SysctlWrite(netns=space, settings=((name, value),))))
+            raise StepFailed(step, command, error.strerror or str(error), error.errno or 0) from error
+
+
+def _forget_connections(conn: HostConnection, step: ConntrackDelete) -> None:
+    argv = ["conntrack", "-D", "-f", "ipv4", f"--{step.direction}", step.address]
+    if step.zone is not None:
+        argv += ["--zone", str(step.zone)]
+    try:
+        conn.run(argv, netns=step.netns)
+    except ToolError as error:
+        if "0 flow entries" not in error.text:  # status 1 only means that there was none
+            raise

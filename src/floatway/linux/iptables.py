@@ -1,0 +1,62 @@
+"""iptables-save and iptables-restore inside a namespace, and how to know without them that nothing has changed.
+
+With the nf_tables variant the kernel numbers every committed ruleset change of a namespace (NFT_MSG_GETGEN): one netlink
+question of microseconds instead of a process of milliseconds. The legacy variant has no such number: it is saved each time.
+"""
+
+import struct
+from functools import cache
+
+from floatway.host.records import Chain
+from floatway.linux import spawn
+from floatway.linux.connection import HostConnection, NetnsHandle
+from floatway.linux.errors import NetlinkError
+from floatway.linux.netlink import attributes
+from floatway.text.iptables import parse_save
+
+_NFT_MSG_GETGEN = (10 << 8) | 16
+_NFTA_GEN_ID = 1
+_NFGENMSG = bytes(4)  # family unspecified, version 0, resource 0
+
+
+@cache
+def nf_tables() -> bool:
+    """Is the installed iptables the nf_tables variant (``iptables --version`` names it)?"""
+    return "nf_tables" in spawn.run(["iptables", "--version"])
+
+
+def generation(handle: NetnsHandle) -> int | None:
+    """The number of the namespace's current nf_tables ruleset; None where that says nothing about iptables."""
+    if not nf_tables():
+        return None
+    try:
+        _, body = handle.netfilter.ask(_NFT_MSG_GETGEN, _NFGENMSG)
+    except NetlinkError:
+        return None
+    raw = attributes(body, 4).get(_NFTA_GEN_ID)
+    return struct.unpack(">I", raw)[0] if raw else None
+
+
+def chains(conn: HostConnection, names: list[str]) -> list[Chain]:
+    """The chains of these namespaces, saved anew only where the generation moved."""
+    found: list[Chain] = []
+    stale: list[tuple[NetnsHandle, int | None]] = []
+    for name in names:
+        handle = conn.handle(name)
+        number = generation(handle)
+        if number is not None and handle.chains is not None and handle.chains[0] == number:
+            found += handle.chains[1]
+        else:
+            stale.append((handle, number))
+    texts = spawn.parallel(lambda item: spawn.run(["iptables-save"], netns=item[0].name, fd=item[0].fd), stale)
+    for (handle, number), text in zip(stale, texts, strict=True):
+        parsed = parse_save(text, handle.name)
+        # The generation was asked before the save: a change in between makes the next look save again, never miss one.
+        handle.chains = None if number is None else (number, parsed)
+        found += parsed
+    return found
+
+
+def restore(conn: HostConnection, netns: str, text: str) -> None:
+    """One iptables-restore without flushing: all tables in ``text`` at once or none. Raises ToolError."""
+    conn.run(["iptables-restore", "--noflush", "-w"], netns=netns, stdin=text)

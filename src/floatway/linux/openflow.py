@@ -1,0 +1,60 @@
+"""OpenFlow through ovs-ofctl: dumps of several bridges at once, changes as one bundle per bridge.
+
+A bundle (OpenFlow 1.4, section 6.9) is atomic and ordered: no packet sees the flows half changed.
+"""
+
+from floatway.host.records import Flow, OfPort
+from floatway.linux import spawn
+from floatway.linux.connection import HostConnection
+from floatway.text.ofctl import parse_flows, parse_show
+
+VERSION = ("-O", "OpenFlow14")
+
+
+def _target(conn: HostConnection, bridge: str) -> str:
+    return f"unix:{conn.ovs_rundir / bridge}.mgmt"
+
+
+def flows(conn: HostConnection, bridges: list[str]) -> list[Flow]:
+    """All flows of these bridges."""
+
+    def dump(bridge: str) -> str:
+        return spawn.run(["ovs-ofctl", *VERSION, "--names", "--no-stats", "dump-flows", _target(conn, bridge)])
+
+    found: list[Flow] = []
+    for bridge, text in zip(bridges, spawn.parallel(dump, bridges), strict=True):
+        known = conn.flow_texts.get(bridge)
+        if known is None or known[0] != text:
+            known = conn.flow_texts[bridge] = (text, parse_flows(text, bridge))
+        found += known[1]
+    return found
+
+
+def ports(conn: HostConnection, bridges: list[str]) -> list[OfPort]:
+    """The ports with their numbers (``ovs-ofctl show``)."""
+
+    def show(bridge: str) -> list[OfPort]:
+        return list(parse_show(spawn.run(["ovs-ofctl", *VERSION, "show", _target(conn, bridge)]), bridge))
+
+    return [port for found in spawn.parallel(show, bridges) for port in found]
+
+
+def bundle_line(verb: str, flow: Flow) -> str:
+    """One line of a flow file: ``add …`` or ``delete_strict …``. A deletion names the cookie, so that it can hit no other flow."""
+    cookie = f"cookie={flow.cookie:#x}" + ("/-1" if verb == "delete_strict" else "")
+    words = [f"table={flow.table}", f"priority={flow.priority}", cookie]
+    if verb == "add":
+        words += [f"idle_timeout={flow.idle_timeout}"] if flow.idle_timeout else []
+        words += [f"hard_timeout={flow.hard_timeout}"] if flow.hard_timeout else []
+    if flow.match:
+        words.append(flow.match)
+    if verb == "add":
+        words.append(f"actions={flow.actions}")
+    return f"{verb} {','.join(words)}"
+
+
+def bundle(conn: HostConnection, bridge: str, delete: tuple[Flow, ...], add: tuple[Flow, ...]) -> None:
+    """Delete strictly, then add, in one bundle. Raises ToolError."""
+    lines = [bundle_line("delete_strict", flow) for flow in delete] + [bundle_line("add", flow) for flow in add]
+    argv = ["ovs-ofctl", *VERSION, "--bundle", "add-flows", _target(conn, bridge), "-"]
+    spawn.run(argv, stdin="\n".join(lines) + "\n")

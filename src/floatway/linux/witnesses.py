@@ -1,0 +1,48 @@
+"""What a host has learned, as against what it was told: MAC tables, port numbers, connections. Read for the tracer only."""
+
+from pathlib import Path
+
+from floatway.host.records import Connection, OvsFdb, Record
+from floatway.linux import openflow, spawn
+from floatway.linux.connection import HostConnection
+from floatway.linux.errors import OvsdbError
+from floatway.linux.ovsdb import JsonRpc
+from floatway.text.appctl import parse_fdb
+from floatway.text.conntrack import parse_conntrack
+
+
+def control_socket(conn: HostConnection) -> Path:
+    """ovs-vswitchd's control socket, what ``ovs-appctl`` talks to. Raises OvsdbError."""
+    pidfile = conn.ovs_rundir / "ovs-vswitchd.pid"
+    try:
+        return conn.ovs_rundir / f"ovs-vswitchd.{pidfile.read_text().strip()}.ctl"
+    except OSError as error:
+        raise OvsdbError(f"{pidfile}: {error.strerror}; is ovs-vswitchd running?") from error
+
+
+def ovs_fdb(conn: HostConnection, bridges: list[str], names: dict[tuple[str, int], str]) -> list[OvsFdb]:
+    """What NORMAL has learned on each bridge. ``names`` turns (bridge, port number) into the port's name."""
+    rpc = JsonRpc(control_socket(conn))
+    try:
+        return [
+            record for bridge in bridges for record in parse_fdb(str(rpc.call("fdb/show", [bridge])), bridge, names)
+        ]
+    finally:
+        rpc.close()
+
+
+def connections(conn: HostConnection, names: list[str]) -> list[Connection]:
+    """The tracked connections of these namespaces (``conntrack -L``)."""
+    texts = spawn.parallel(lambda name: conn.run(["conntrack", "-L"], netns=name), names)
+    return [record for name, text in zip(names, texts, strict=True) for record in parse_conntrack(text, name)]
+
+
+def read(conn: HostConnection, namespaces: list[str], bridges: list[str]) -> list[Record]:
+    """All witnesses of the host except the Linux bridges' (``rtread.bridge_fdb``)."""
+    found: list[Record] = []
+    if bridges:
+        ports = openflow.ports(conn, bridges)
+        found += ports
+        found += ovs_fdb(conn, bridges, {(port.bridge, port.ofport): port.name for port in ports})
+    found += connections(conn, namespaces)
+    return found
