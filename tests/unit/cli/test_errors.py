@@ -1,0 +1,106 @@
+"""Bad input: what, where, how to mend, exit status 2; nothing touched, no traceback."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from floatway.cli.main import cli
+
+
+def run(*argv: str) -> Result:
+    return CliRunner().invoke(cli, list(argv))
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    file = tmp_path / "cloud.yaml"
+    file.write_text("networks:\n  - id: n1\n    mtu: [\n")
+    return file
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    file = tmp_path / "cloud.yaml"
+    file.write_text(run("cloud", "example").output)
+    return file
+
+
+def test_unknown_command_offers_the_nearest() -> None:
+    result = run("traec")
+    assert result.exit_code == 2
+    assert "no such command" in result.output
+    assert "floatway trace" in result.output
+
+
+def test_malformed_yaml(broken: Path) -> None:
+    result = run("cloud", "check", str(broken))
+    assert result.exit_code == 2
+    assert str(broken) in result.output
+    assert "Traceback" not in result.output
+
+
+def test_no_such_file() -> None:
+    result = run("cloud", "check", "/nowhere/cloud.yaml")
+    assert result.exit_code == 2
+    assert "/nowhere/cloud.yaml" in result.output
+
+
+def test_duplicate_mac_is_named_with_file_and_path(example: Path) -> None:
+    text = example.read_text()
+    example.write_text(text.replace("fa:16:3e:30:c9:5b", "fa:16:3e:ae:b3:e7"))
+    result = run("cloud", "check", str(example))
+    assert result.exit_code == 2
+    assert str(example) in result.output
+    assert "ports" in result.output
+    assert "fa:16:3e:ae:b3:e7" in result.output.lower()
+
+
+@pytest.mark.parametrize("command", [("plan",), ("apply",)])
+def test_unknown_host_lists_the_known(example: Path, command: tuple[str, ...]) -> None:
+    result = run(*command, "--cloud", str(example), "--host", "cy2-compute99")
+    assert result.exit_code == 2
+    assert "cy2-compute99" in result.output
+    assert "cy2-compute02" in result.output
+
+
+@pytest.mark.parametrize("command", [("plan",), ("apply",)])
+def test_bad_cloud_stops_before_anything(broken: Path, command: tuple[str, ...]) -> None:
+    result = run(*command, "--cloud", str(broken), "--host", "cy2-compute02")
+    assert result.exit_code == 2
+    assert "nothing was changed" in result.output
+
+
+def test_check_counts_the_example(example: Path) -> None:
+    result = run("cloud", "check", str(example))
+    assert result.exit_code == 0
+    assert "1 router" in result.output
+    assert "1 floating IP" in result.output
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["test"], "--to"),
+        (["--to", "192.168.0.1"], "sender"),
+        (["test", "--to", "192.168.0.1", "--dport", "80"], "--tcp or --udp"),
+        (["test", "--from", "outside", "--to", "192.168.0.1"], "two senders"),
+        (["test", "--to", "192.168.0.1", "--tcp", "--dport", "70000"], "70000"),
+    ],
+)
+def test_senseless_traces(argv: list[str], says: str) -> None:
+    result = run("trace", *argv)
+    assert result.exit_code == 2
+    assert says in result.output
+
+
+@pytest.mark.parametrize("argv", [["lab", "exec", "test", "--", "true"], ["trace", "test", "--to", "192.168.0.1"]])
+def test_no_lab_says_how_to_raise_one(argv: list[str]) -> None:
+    result = (
+        run(*argv, "--lab", "there-is-no-such-lab")
+        if argv[0] == "trace"
+        else run(*argv[:2], "--lab", "there-is-no-such-lab", *argv[2:])
+    )
+    assert result.exit_code in {1, 2}
+    assert "lab up" in result.output
+    assert "Traceback" not in result.output
