@@ -50,6 +50,7 @@ class _Runner:
         self._netns = step.netns
         self._queue: list[tuple[IpOp, Request]] = []
         self._indexes: dict[tuple[str, str], int] = {}
+        self._remade: list[str] = []
 
     def run(self) -> None:
         for op in self._step.ops:
@@ -60,6 +61,16 @@ class _Runner:
             except (KeyError, ValueError, LinuxError) as error:
                 raise self._failed(op, str(error), getattr(error, "errno", 0)) from error
         self._flush()
+        self._replug_remade()
+
+    def _replug_remade(self) -> None:
+        """A device that Open vSwitch had before it was destroyed: the userspace datapath still listens to the old one, for ever."""
+        if not self._remade or not self._conn.has_ovs:
+            return
+        ports = self._conn.ovs_tables().by_name("Port")
+        for name in self._remade:
+            if name in ports:
+                ovsdb_ops.replug(self._conn.ovsdb, name)
 
     def _do(self, op: IpOp) -> None:
         match op:
@@ -98,6 +109,8 @@ class _Runner:
         fd = self._conn.netns_fd(peer.netns) if peer and peer.netns != link.netns else None
         self._send(op, link.netns, rtwrite.link_add(link, peer, fd))
         for end in (link, peer) if peer else (link,):
+            if not end.netns:
+                self._remade.append(end.name)
             # alias and master are not taken at creation; up comes last, when the end is all it shall be
             self._set(op, end, None)
 
@@ -124,6 +137,7 @@ class _Runner:
             if self._index_or_none(link.netns, link.name) is not None:
                 return  # it is there already
             # The database still has the port, but its device went with a deleted namespace: let vswitchd make a new one.
+            self._conn.ovs_tables()
             ovsdb_ops.replug(self._conn.ovsdb, link.name)
             if not self._appears(link.name, _APPEAR):
                 raise LinuxError(

@@ -16,6 +16,7 @@ from floatway.text.iptables import parse_save
 
 _NFT_MSG_GETGEN = (10 << 8) | 16
 _NFTA_GEN_ID = 1
+_UNTOUCHED = 1  # what a new namespace starts with: no ruleset was ever committed in it
 _NFGENMSG = bytes(4)  # family unspecified, version 0, resource 0
 
 
@@ -46,6 +47,8 @@ def chains(conn: HostConnection, names: list[str]) -> list[Chain]:
         number = generation(handle)
         if number is not None and handle.chains is not None and handle.chains[0] == number:
             found += handle.chains[1]
+        elif number == _UNTOUCHED:
+            handle.chains = (number, [])
         else:
             stale.append((handle, number))
     texts = spawn.parallel(lambda item: spawn.run(["iptables-save"], netns=item[0].name, fd=item[0].fd), stale)
