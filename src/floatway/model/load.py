@@ -1,0 +1,216 @@
+"""A cloud from one YAML file: parsed at the border, every fault named with its file, line, path and rule.
+
+networks:            lists of mappings, fields as in the Networking API
+  - id: …            (both spellings: provider:network_type and provider_network_type)
+"""
+
+import difflib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from floatway.model.cloud import Cloud
+from floatway.model.resources import (
+    FloatingIp,
+    Host,
+    Network,
+    Port,
+    Router,
+    SecurityGroup,
+    Server,
+    Subnet,
+)
+from floatway.model.validate import Finding, validate
+
+COLLECTIONS: dict[str, type[msgspec.Struct]] = {
+    "networks": Network,
+    "subnets": Subnet,
+    "ports": Port,
+    "routers": Router,
+    "floating_ips": FloatingIp,
+    "security_groups": SecurityGroup,
+    "servers": Server,
+    "hosts": Host,
+}
+SPELLINGS = {
+    "provider:network_type": "provider_network_type",
+    "provider:segmentation_id": "provider_segmentation_id",
+    "provider:physical_network": "provider_physical_network",
+    "router:external": "router_external",
+    "binding:host_id": "binding_host_id",
+    "tenant_id": "project_id",
+    "security_group_rules": "rules",
+}
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One thing wrong with a cloud file: where (``path`` such as ``ports[2].mac_address``; ``line`` 0 when unknown) and what rule it breaks."""
+
+    file: str
+    path: str
+    rule: str
+    message: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{where}: {self.path or 'document'}: {self.message} ({self.rule})"
+
+
+class CloudError(ValueError):
+    """The file does not describe a cloud. Holds every problem found; its text is a line for each."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's core scalars only: in YAML 1.1 a MAC such as 52:54:00:12:34:56 is a base-60 integer."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's own contract)
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    ("int", r"^[-+]?(?:0|[1-9][0-9]*)$", "-+0123456789"),
+    ("null", r"^(?:~|null|Null|NULL|)$", "~nN\0"),
+    ("merge", r"^<<$", "<"),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), [*_first, *([""] if "\0" in _first else [])]
+    )
+
+
+def load_cloud(path: Path) -> Cloud:
+    """Read and check a cloud file. Raises CloudError with every problem found; an unreadable file is one of them."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise CloudError((Problem(str(path), "", "readable-file", f"cannot be read: {reason}"),)) from error
+    return cloud_from_text(text, str(path))
+
+
+def cloud_from_text(text: str, source: str) -> Cloud:
+    """The cloud that the YAML text describes; ``source`` names it in errors. Raises CloudError."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        document = loader.construct_document(node) if node is not None else None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 0
+        what = getattr(error, "problem", None) or str(error)
+        raise CloudError((Problem(source, "", "well-formed-yaml", f"is not YAML: {what}", line),)) from error
+    finally:
+        loader.dispose()
+    lines = dict(_lines(node)) if node is not None else {}
+
+    def problem(path: str, rule: str, message: str) -> Problem:
+        return Problem(source, path, rule, message, _nearest(lines, path))
+
+    if not isinstance(document, dict):
+        raise CloudError(
+            (problem("", "document-is-a-mapping", f"must be a mapping with the keys {_words(COLLECTIONS)}"),)
+        )
+    problems: list[Problem] = []
+    collections: dict[str, dict[str, Any]] = {}
+    positions: dict[tuple[str, str], str] = {}
+    for key in document:
+        if key not in COLLECTIONS:
+            problems.append(problem(str(key), "known-key", f"unknown key{_hint(str(key), COLLECTIONS)}"))
+    for key, kind in COLLECTIONS.items():
+        collections[key] = {}
+        items = document.get(key) or []
+        if not isinstance(items, list):
+            problems.append(problem(key, "collection-is-a-list", "must be a list of mappings"))
+            continue
+        for index, item in enumerate(items):
+            path = f"{key}[{index}]"
+            try:
+                resource: Any = msgspec.convert(_spell(item), kind)
+            except msgspec.ValidationError as error:
+                inner, message = _explain(str(error), kind, item)
+                problems.append(problem(path + inner, "field-type", message))
+                continue
+            identity = resource.name if isinstance(resource, Host) else resource.id
+            if identity in collections[key]:
+                first = positions[key, identity]
+                problems.append(problem(path, "unique-id", f"{identity} is already the id of {first}"))
+                continue
+            collections[key][identity] = resource
+            positions[key, identity] = path
+    if problems:
+        raise CloudError(tuple(problems))
+    cloud = Cloud(**collections)
+    found = [_place(finding, positions, problem) for finding in validate(cloud)]
+    if found:
+        raise CloudError(tuple(found))
+    return cloud
+
+
+def _place(finding: Finding, positions: dict[tuple[str, str], str], problem: Any) -> Problem:
+    path = positions.get((finding.collection, finding.id), finding.collection)
+    made: Problem = problem(f"{path}.{finding.field}" if finding.field else path, finding.rule, finding.message)
+    return made
+
+
+def _spell(item: Any) -> Any:
+    """Field names in one spelling, at every depth."""
+    if isinstance(item, dict):
+        return {SPELLINGS.get(key, key): _spell(value) for key, value in item.items()}
+    if isinstance(item, list):
+        return [_spell(value) for value in item]
+    return item
+
+
+_AT = re.compile(r" - at `\$?(?P<path>[^`]*)`$")
+_UNKNOWN = re.compile(r"unknown field `(?P<field>[^`]+)`")
+
+
+def _explain(text: str, kind: type[msgspec.Struct], item: Any) -> tuple[str, str]:
+    """msgspec's sentence as (path below the item, message), with a guess at a mistyped field."""
+    match = _AT.search(text)
+    path = match["path"] if match else ""
+    message = text[: match.start()] if match else text
+    message = message[0].lower() + message[1:]
+    unknown = _UNKNOWN.search(message)
+    if unknown:
+        fields = msgspec.structs.fields(kind)
+        message += _hint(unknown["field"], {field.name for field in fields})
+    if isinstance(item, dict) and not path and "name" in item:
+        message += f" in {item['name']!r}"
+    return path, message
+
+
+def _hint(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _words(names: Any) -> str:
+    return ", ".join(names)
+
+
+def _lines(node: yaml.Node, path: str = "") -> Iterator[tuple[str, int]]:
+    """Path -> line for every node of the document."""
+    yield path, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            name = SPELLINGS.get(str(key.value), str(key.value))
+            yield from _lines(value, f"{path}.{name}" if path else name)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _lines(value, f"{path}[{index}]")
+
+
+def _nearest(lines: dict[str, int], path: str) -> int:
+    """The line of the path, or of the closest thing around it that the file has."""
+    while path and path not in lines:
+        path = re.sub(r"(\.[^.\[]*|\[[^\]]*\])$", "", path) if re.search(r"[.\[]", path) else ""
+    return lines.get(path, 0)
