@@ -74,12 +74,12 @@ def cloud_page() -> str:
     for name, definition in definitions(schema):
         parts.append(f"## {name}\n")
         if about := definition.get("description"):
-            parts.append(f"{' '.join(about.split())}\n")
+            parts.append(f"{prose(about)}\n")
         parts.append("| field | what | default |\n|---|---|---|")
         required = definition.get("required", ())
         for field, value in definition.get("properties", {}).items():
-            default = "required" if field in required else f"`{literal(value.get('default'))}`"
-            about = f" {' '.join(value['description'].split())}" if "description" in value else ""
+            default = "required" if field in required else f"`{literal(value['default'])}`" if "default" in value else ""
+            about = f". {prose(value['description'])}" if "description" in value else ""
             parts.append(f"| `{field}` | {kind(value)}{about} | {default} |")
         parts.append("")
     return "\n".join(parts)
@@ -105,6 +105,11 @@ def kind(value: dict[str, Any]) -> str:
     if value.get("type") == "object" and isinstance(value.get("additionalProperties"), dict):
         return f"mapping to {kind(value['additionalProperties'])}"
     return str(value.get("type", "anything"))
+
+
+def prose(text: str) -> str:
+    """A docstring as Markdown: one line, single backticks."""
+    return " ".join(text.split()).replace("``", "`")
 
 
 def literal(value: object) -> str:
@@ -138,7 +143,7 @@ def member_docs(enum: type) -> dict[str, str]:
     for before, after in pairwise(body):
         match before, after:
             case ast.Assign(targets=[ast.Name(id=name)]), ast.Expr(value=ast.Constant(value=str(text))):
-                found[name] = " ".join(text.split())
+                found[name] = prose(text)
     return found
 
 

@@ -35,7 +35,7 @@ def cloud() -> None:
 @cloud_file
 @click.option("--json", "as_json", is_flag=True, help="The counts as JSON.")
 def check(file: Path, as_json: bool) -> None:
-    """Is the cloud in FILE right? Prints every problem as FILE: PATH: message (rule), and ends with 2 when there is one."""
+    """Is the cloud in FILE right? Prints every problem as FILE:LINE: PATH: message (rule), and ends with 2 when there is one."""
     from floatway.model.load import load_cloud
 
     counts = count(load_cloud(file))
