@@ -1,0 +1,138 @@
+"""Make a host be what the cloud wants of it, and prove that it is.
+
+    observe ─▶ recover ─▶ allocate ─▶ compile ─▶ plan ─▶ execute ─┐
+       ▲                                                          │   until the plan is empty (law L7)
+       └──────────────────────── observe again ◀──────────────────┘
+
+The host itself is the memory: what an earlier run (or its crash) left is observed, recovered and gone on with.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from floatway.compile.allocations import Allocations, allocate, recover
+from floatway.compile.host import compile_host
+from floatway.host.commands import commands
+from floatway.host.plan import plan as make_plan
+from floatway.host.records import Sysctl
+from floatway.host.state import HostState
+from floatway.host.steps import Plan, Step
+from floatway.linux import sysctl
+from floatway.linux.connection import HostConnection
+from floatway.linux.errors import StepFailed
+from floatway.linux.execute import execute
+from floatway.linux.observe import observe
+from floatway.model.cloud import Cloud
+
+ROUNDS = 4
+"""A plan is usually enough; the rest is for what happens meanwhile (a namespace that the kernel is still taking apart)."""
+
+
+class ReconcileError(Exception):
+    """The host could not be brought to the wanted state; says what is still to do and how to look at it."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a reconcile did. ``plan`` holds all steps that were run (with dry_run: that would be), ``waiting`` the foreign devices
+    that are not there yet, ``seconds`` how long each phase took in all, ``rounds`` how many plans were run."""
+
+    plan: Plan
+    observed: HostState
+    desired: HostState
+    allocations: Allocations
+    seconds: dict[str, float]
+    waiting: tuple[str, ...] = ()
+    rounds: int = 0
+
+
+class Clock:
+    """Seconds spent per phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the block's duration to the phase."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+
+
+class View(msgspec.Struct, frozen=True):
+    """One look at the host with what it is wanted to be."""
+
+    observed: HostState
+    desired: HostState
+    allocations: Allocations
+    plan: Plan
+
+
+def look(conn: HostConnection, cloud: Cloud, host: str, clock: Clock) -> View:
+    """Observe, recover, allocate, compile and plan: everything before the first change."""
+    if host not in cloud.hosts:
+        raise ReconcileError(f"the cloud has no host {host}; it has {', '.join(sorted(cloud.hosts)) or 'none'}")
+    with clock.phase("observe"):
+        observed = observe(conn)
+    with clock.phase("allocate"):
+        allocations = allocate(cloud, host, recover(observed, cloud, host))
+    with clock.phase("compile"):
+        desired = compile_host(cloud, host, allocations)
+    with clock.phase("observe"):
+        observed = observed.replaced(*settings(conn, desired))
+    with clock.phase("plan"):
+        plan = make_plan(observed, desired)
+    return View(observed=observed, desired=desired, allocations=allocations, plan=plan)
+
+
+def settings(conn: HostConnection, desired: HostState) -> Iterable[Sysctl]:
+    """The live values of the settings that are wanted."""
+    return sysctl.read(conn, ((record.netns, record.name) for record in desired.records(Sysctl)))
+
+
+def reconcile(conn: HostConnection, cloud: Cloud, host: str, *, dry_run: bool = False) -> Outcome:
+    """Bring the host to what the cloud wants. Raises ReconcileError (it does not converge), StepFailed (one step fails again and
+    again), ObserveError (the host cannot be read)."""
+    clock = Clock()
+    steps: list[Step] = []
+    failed: StepFailed | None = None
+    for number in range(ROUNDS + 1):
+        view = look(conn, cloud, host, clock)
+        if dry_run or not view.plan:
+            done = view.plan if dry_run else Plan(steps=tuple(steps), waiting=view.plan.waiting)
+            return Outcome(
+                plan=done,
+                observed=view.observed,
+                desired=view.desired,
+                allocations=view.allocations,
+                seconds=clock.seconds,
+                waiting=view.plan.waiting,
+                rounds=number,
+            )
+        if number == ROUNDS:
+            raise ReconcileError(_stuck(host, view.plan)) from failed
+        try:
+            with clock.phase("execute"):
+                execute(conn, view.plan)
+        except StepFailed as error:
+            # Once may be the kernel still taking something apart; the same command twice is a fact.
+            if failed is not None and failed.command == error.command:
+                raise
+            failed = error
+        steps += view.plan.steps
+    raise AssertionError("unreachable")
+
+
+def _stuck(host: str, plan: Plan) -> str:
+    lines = [line for step in plan.steps for line in commands(step)]
+    shown = "\n".join(f"  {line}" for line in lines[:10])
+    more = f"\n  … and {len(lines) - 10} more" if len(lines) > 10 else ""
+    return (
+        f"host {host} does not become what is wanted: after {ROUNDS} rounds these are still to do\n{shown}{more}\n"
+        "Something else changes them back, or the kernel shows them differently; run one by hand and look at the result."
+    )
