@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from floatway.model.schema import cloud_schema
 
 from floatway.cli.main import cli
+from floatway.model.schema import cloud_schema
 from floatway.trace import result
 from floatway.trace.result import SUCCESS, Disposition
 
@@ -78,7 +78,9 @@ def cloud_page() -> str:
         parts.append("| field | what | default |\n|---|---|---|")
         required = definition.get("required", ())
         for field, value in definition.get("properties", {}).items():
-            default = "required" if field in required else f"`{literal(value['default'])}`" if "default" in value else ""
+            default = (
+                "required" if field in required else f"`{literal(value['default'])}`" if "default" in value else ""
+            )
             about = f". {prose(value['description'])}" if "description" in value else ""
             parts.append(f"| `{field}` | {kind(value)}{about} | {default} |")
         parts.append("")

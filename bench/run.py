@@ -1,0 +1,109 @@
+"""Run the benchmarks, write bench/results/DATE.json and docs/benchmarks.md."""
+
+import datetime
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import suite
+from measure import Figure, Machine, Report, machine
+
+from floatway.cli.progress import lines
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "bench" / "results"
+PAGE = ROOT / "docs" / "benchmarks.md"
+ALONE = {"compile": suite.bench_compile, "lab-up": suite.bench_lab_up, "cli": suite.bench_cli}
+ON_BIG_HOST = {"reconcile": suite.bench_reconcile, "floating-ip": suite.bench_floating_ip, "trace": suite.bench_trace}
+
+
+def main() -> None:
+    """Measure what the arguments name, or everything."""
+    known = [*ALONE, *ON_BIG_HOST]
+    wanted = sys.argv[1:] or known
+    if unknown := [name for name in wanted if name not in known]:
+        print(f"error: no benchmark {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
+        sys.exit(2)
+    tell = lines()
+    figures: list[Figure] = []
+
+    def note(figure: Figure) -> None:
+        figures.append(figure)
+        tell(
+            f"{figure.bench}: {figure.what}: {figure.median_ms:.2f} ms (best {figure.best_ms:.2f}, {figure.runs} runs)"
+        )
+
+    tell("the machine: what a process costs here")
+    here = machine()
+    tell(f"{here.cores} cores, {here.cpu}; ip netns exec … true: {here.spawn_ms} ms")
+    for name in [name for name in ALONE if name in wanted]:
+        for figure in ALONE[name]():
+            note(figure)
+    if needed := [name for name in ON_BIG_HOST if name in wanted]:
+        cloud = suite.big()
+        with suite.big_lab(cloud, tell) as raised:
+            if "reconcile" not in needed:
+                list(suite.bench_reconcile(raised, cloud))
+            for name in needed:
+                for figure in ON_BIG_HOST[name](raised, cloud):
+                    note(figure)
+    report = Report(
+        date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        commit=subprocess.run(
+            ["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+        ).stdout.strip(),
+        machine=here,
+        figures=tuple(figures),
+    )
+    RESULTS.mkdir(exist_ok=True)
+    if sys.argv[1:]:
+        return  # a part is for whoever asked; the record holds whole runs
+    path = RESULTS / f"{report.date}.json"
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    PAGE.write_text(page(report))
+    tell(f"written: {path.relative_to(ROOT)}, {PAGE.relative_to(ROOT)}")
+
+
+def page(report: Report) -> str:
+    """docs/benchmarks.md."""
+    rows = "\n".join(row(figure, report.machine) for figure in report.figures)
+    m = report.machine
+    explained = "\n".join(
+        f"- {figure.bench}, {figure.what}: " + ", ".join(f"{name} {ms:.1f} ms" for name, ms in figure.phases_ms.items())
+        for figure in report.figures
+        if figure.phases_ms
+    )
+    return f"""<!-- Written by bin/bench. -->
+
+# Benchmarks
+
+Measured {report.date} on {m.cores} cores ({m.cpu}), {m.memory_gib} GiB, Linux {m.kernel}, Python {m.python}, Open vSwitch {m.openvswitch}.
+The big host has {suite.PORTS} ports, {suite.ROUTERS} routers and {suite.FLOATING_IPS} floating IPs. Trust ratios: "in processes"
+divides by what one `ip netns exec NS true` takes on the same machine ({m.spawn_ms} ms), the price of every change in a program that
+starts a tool for it.
+
+| what | median | best | aim | in processes | counts |
+|---|---|---|---|---|---|
+{rows}
+
+Phases:
+
+{explained}
+
+`bin/bench` measures again and rewrites this page; the raw figures are in `bench/results/`.
+"""
+
+
+def row(figure: Figure, here: Machine) -> str:
+    """One line of the table."""
+    counts = ", ".join(f"{count} {noun}" for noun, count in figure.counts.items())
+    aim = f"≤ {figure.aim_ms:g} ms" if figure.aim_ms else ""
+    return (
+        f"| {figure.bench}: {figure.what} | {figure.median_ms:.1f} ms | {figure.best_ms:.1f} ms | {aim} | "
+        f"{figure.median_ms / here.spawn_ms:.1f} | {counts} |"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,284 @@
+"""The sub-benchmarks. The big host: 200 ports, 20 routers, 200 floating IPs on one compute host.
+
+compile      cloud -> desired state: cold (nothing memoised), and with one port changed
+reconcile    observe, compile, diff, nothing to do; on the big host, raised in a lab
+floating-ip  from "the cloud has one more floating IP" to the first reply outside, asked for every 5 ms
+trace        one walk, there and back, on the big host's observed state
+lab-up       the reference cloud, from nothing to reconciled
+cli          floatway --help
+"""
+
+import os
+import pickle
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib import resources
+from typing import Any
+
+import msgspec
+from floatway.host.commands import commands
+from floatway.lab.sample import big_cloud
+from floatway.lab.world import observe_world
+from floatway.trace.question import Question
+from floatway.trace.walk import walk
+from measure import Figure, figure, timed
+
+from floatway.agent.agent import Agent
+from floatway.agent.reconcile import reconcile
+from floatway.compile.allocations import Allocations, allocate
+from floatway.compile.host import compile_host
+from floatway.host.state import HostState
+from floatway.lab import enter, lab
+from floatway.linux.connection import HostConnection
+from floatway.model.cloud import Cloud
+from floatway.model.load import cloud_from_text
+from floatway.model.resources import FloatingIp, Port
+from floatway.net.packet import ICMP_ECHO_REPLY
+
+PORTS, ROUTERS, FLOATING_IPS = 200, 20, 200
+HOST = "compute1"
+LAB = "bench"
+POLL_SECONDS = 0.005
+
+
+def big() -> Cloud:
+    """The big host's cloud."""
+    return big_cloud(ports=PORTS, routers=ROUTERS, floating_ips=FLOATING_IPS, host=HOST)
+
+
+def reference() -> Cloud:
+    """The reference cloud."""
+    return cloud_from_text(
+        (resources.files("floatway.lab") / "clouds" / "reference.yaml").read_text(), "reference.yaml"
+    )
+
+
+def in_child(function: Callable[[], Any]) -> Any:
+    """The function's result, from a forked process: what it memoises dies with it."""
+    read, write = os.pipe()
+    if (pid := os.fork()) == 0:
+        with os.fdopen(write, "wb") as pipe:
+            pickle.dump(function(), pipe)
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        result = pickle.load(pipe)
+    os.waitpid(pid, 0)
+    return result
+
+
+# --- compile ----------------------------------------------------------------------------------------
+
+
+def bench_compile() -> Iterator[Figure]:
+    """Cold, warm, and with one port changed."""
+    cloud = big()
+    allocations = allocate(cloud, HOST, Allocations())
+    cold = [in_child(lambda: timed(lambda: compile_host(cloud, HOST, allocations), 1)[0]) for _ in range(10)]
+    state = compile_host(cloud, HOST, allocations)
+    yield figure("compile", "cold", cold, 50, records=len(state))
+    changed = [(c := change_port(cloud, n), allocate(c, HOST, allocations)) for n in range(20)]
+    queue = iter(changed)
+    yield figure(
+        "compile", "one port's security changed", timed(lambda: compile_host(next(queue)[0], HOST, allocations), 20)
+    )
+
+
+def change_port(cloud: Cloud, number: int) -> Cloud:
+    """The cloud with port security of one instance's port off."""
+    ports: list[Port] = [port for port in cloud.ports.values() if port.device_owner.startswith("compute:")]
+    port = ports[number % len(ports)]
+    changed = msgspec.structs.replace(port, port_security_enabled=not port.port_security_enabled)
+    return msgspec.structs.replace(cloud, ports={**cloud.ports, port.id: changed})
+
+
+# --- on the big host, raised in a lab -----------------------------------------------------------------
+
+
+@contextmanager
+def big_lab(cloud: Cloud, tell: Callable[[str], None]) -> Iterator[lab.Lab]:
+    """The big host with one instance that lives; the other instances are their taps, as far as the host can see."""
+    alive = next(iter(cloud.servers.values()))
+    lab.down(LAB)
+    try:
+        raised = lab.up(msgspec.structs.replace(cloud, servers={alive.id: alive}), name=LAB, progress=tell)
+        enter.call(
+            raised.nodes[HOST], make_taps, [tap(port) for port in instance_ports(cloud) if port.device_id != alive.id]
+        )
+        yield raised
+    finally:
+        lab.down(LAB)
+
+
+def instance_ports(cloud: Cloud) -> list[Port]:
+    """The ports of instances, bound to the host."""
+    return [port for port in cloud.ports_by_host[HOST] if port.device_owner.startswith("compute:")]
+
+
+def tap(port: Port) -> str:
+    """The instance's device on the host."""
+    return f"tap{port.id[:11]}"
+
+
+def make_taps(names: list[str]) -> None:
+    """Stand-ins for the instances that do not live here."""
+    batch = "".join(f"link add {name} type dummy\nlink set {name} up\n" for name in names)
+    subprocess.run(["ip", "-batch", "-"], input=batch, text=True, check=True)
+
+
+def bench_reconcile(raised: lab.Lab, cloud: Cloud) -> Iterator[Figure]:
+    """The first apply of everything, then looks at a host where nothing is to be done."""
+    first, steps, typed = enter.call(raised.nodes[HOST], reconcile_once, cloud)
+    yield figure("reconcile", "first apply of the whole host", [first], steps=steps, commands=typed)
+    taken, phases, records = enter.call(raised.nodes[HOST], reconcile_idle, cloud, 10)
+    done = figure("reconcile", "nothing to do", taken, 200, records=records)
+    yield msgspec.structs.replace(done, phases_ms=phases)
+
+
+def reconcile_once(cloud: Cloud) -> tuple[float, int, int]:
+    """Milliseconds, steps, commands."""
+    with HostConnection() as connection:
+        begin = time.perf_counter()
+        outcome = reconcile(connection, cloud, HOST)
+        taken = 1000 * (time.perf_counter() - begin)
+    return taken, len(outcome.plan.steps), sum(len(commands(step)) for step in outcome.plan.steps)
+
+
+def reconcile_idle(cloud: Cloud, runs: int) -> tuple[list[float], dict[str, float], int]:
+    """Milliseconds of each run, medians by phase, records compared."""
+    taken, phases = [], []
+    with HostConnection() as connection:
+        reconcile(connection, cloud, HOST)
+        for _ in range(runs):
+            begin = time.perf_counter()
+            outcome = reconcile(connection, cloud, HOST)
+            taken.append(1000 * (time.perf_counter() - begin))
+            if outcome.plan:
+                raise SystemExit(f"not idle: {[commands(step) for step in outcome.plan.steps]}")
+            phases.append(outcome.seconds)
+    medians = {name: round(1000 * statistics.median(p[name] for p in phases), 2) for name in phases[0]}
+    return taken, medians, len(outcome.desired)
+
+
+def bench_floating_ip(raised: lab.Lab, cloud: Cloud) -> Iterator[Figure]:
+    """Take the living instance's floating IP away, give it back, and ask for it from outside all the while."""
+    fip = living(cloud)
+    without = msgspec.structs.replace(cloud, floating_ips={k: v for k, v in cloud.floating_ips.items() if k != fip.id})
+    applied, replied, typed = [], [], 0
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(7):
+            asking = pool.submit(enter.call, raised.nodes["outside"], first_reply, fip.floating_ip_address, 20.0)
+            began, ended, typed = pool.submit(enter.call, raised.nodes[HOST], give, without, cloud).result()
+            heard = asking.result()
+            applied.append((ended - began) / 1e6)
+            replied.append((heard - began) / 1e6)
+    yield figure("floating-ip", "applied", applied, commands=typed)
+    yield figure("floating-ip", "first reply outside", replied, 50)
+
+
+def living(cloud: Cloud) -> FloatingIp:
+    """The floating IP of the instance that lives."""
+    alive = next(iter(cloud.servers))
+    ports = {port.id for port in cloud.ports_by_device[alive]}
+    return next(fip for fip in cloud.floating_ips.values() if fip.port_id in ports)
+
+
+def give(without: Cloud, cloud: Cloud) -> tuple[int, int, int]:
+    """Without it until outside has noticed, then with it; monotonic nanoseconds of begin and end, and commands."""
+    with Agent(HOST) as agent:
+        agent.reconcile(without)
+        time.sleep(1.5)
+        began = time.monotonic_ns()
+        outcome = agent.apply(cloud)
+        return began, time.monotonic_ns(), sum(len(commands(step)) for step in outcome.plan.steps)
+
+
+def first_reply(address: str, patience: float) -> int:
+    """When the address first answers after it has been silent for 0.2 s: monotonic nanoseconds."""
+    identifier, heard, silent_since = os.getpid() & 0xFFFF, 0, None
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as pinger:
+        pinger.settimeout(POLL_SECONDS)
+        deadline = time.monotonic() + patience
+        last = time.monotonic()
+        sequence = 0
+        while time.monotonic() < deadline:
+            sequence = (sequence + 1) & 0xFFFF
+            bare = struct.pack("!BBHHH", 8, 0, 0, identifier, sequence)
+            pinger.sendto(bare[:2] + struct.pack("!H", _sum(bare)) + bare[4:], (address, 0))
+            until = time.monotonic() + POLL_SECONDS
+            heard = 0
+            while (left := until - time.monotonic()) > 0:
+                pinger.settimeout(left)
+                try:
+                    data, sender = pinger.recvfrom(512)
+                except TimeoutError:
+                    break
+                if sender[0] == address and data[20] == ICMP_ECHO_REPLY:
+                    heard = time.monotonic_ns()
+                    if silent_since:
+                        return heard
+            if heard:
+                last = time.monotonic()
+            elif time.monotonic() - last > 0.2:
+                silent_since = last
+    raise SystemExit(f"{address} did not answer within {patience} s")
+
+
+def _sum(data: bytes) -> int:
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    return ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+
+
+def bench_trace(raised: lab.Lab, cloud: Cloud) -> Iterator[Figure]:
+    """Look once, walk often."""
+    begin = time.perf_counter()
+    world = observe_world(raised)
+    observed = 1000 * (time.perf_counter() - begin)
+    question = Question(source="outside", target=living(cloud).floating_ip_address)
+    walked = walk(world, question)
+    if not walked.ok:
+        raise SystemExit(f"not delivered: {walked.forward.reason}; {walked.reply and walked.reply.reason}")
+    hops = len(walked.forward.hops) + len(walked.reply.hops if walked.reply else ())
+    records = sum(len(machine.state) for machine in world.machines.values())
+    yield figure(
+        "trace", "one walk, there and back", timed(lambda: walk(world, question), 20), 20, hops=hops, records=records
+    )
+    yield figure("trace", "observing all machines", [observed])
+
+
+# --- the rest -----------------------------------------------------------------------------------------
+
+
+def bench_lab_up() -> Iterator[Figure]:
+    """The reference lab, up and down."""
+    cloud, downs = reference(), []
+
+    def down() -> None:
+        downs.extend(timed(lambda: lab.down(LAB), 1))
+
+    try:
+        ups = timed(lambda: lab.up(cloud, name=LAB, progress=lambda *_: None), 5, before=down)
+    finally:
+        down()
+    yield figure("lab-up", "reference cloud up", ups)
+    yield figure("lab-up", "down", downs[1:])
+
+
+def bench_cli() -> Iterator[Figure]:
+    """What a person waits for before anything happens."""
+    argv = [sys.executable, "-m", "floatway", "--help"]
+    yield figure(
+        "cli", "floatway --help", timed(lambda: subprocess.run(argv, capture_output=True, check=True), 15), 150
+    )
+
+
+def state_size(state: HostState) -> int:
+    """Records in it."""
+    return len(state)
