@@ -5,6 +5,7 @@ from floatway.linux import spawn
 from floatway.linux.connection import HostConnection, NetnsHandle
 from floatway.linux.errors import NetlinkError
 from floatway.linux.netlink import attr, u8
+from floatway.linux.spawn import Later
 from floatway.text.ipset import parse_save
 
 _CMD_LIST = (6 << 8) | 7
@@ -22,15 +23,11 @@ def any_sets(handle: NetnsHandle) -> bool:
         return True
 
 
-def sets(conn: HostConnection, names: list[str]) -> list[Ipset]:
+def sets(conn: HostConnection, names: list[str]) -> Later[Ipset]:
     """All sets of these namespaces with their members."""
-    present = [name for name in names if any_sets(conn.handle(name))]
-    found: list[Ipset] = []
-    for name, text in zip(
-        present, spawn.parallel(lambda n: conn.run(["ipset", "save"], netns=n), present), strict=True
-    ):
-        found += parse_save(text, name)
-    return found
+    present = [conn.handle(name) for name in names if any_sets(conn.handle(name))]
+    saves = [(handle.name, spawn.start(["ipset", "save"], netns=handle.name, fd=handle.fd)) for handle in present]
+    return lambda: [record for name, save in saves for record in parse_save(save.result(), name)]
 
 
 def restore(conn: HostConnection, netns: str, text: str) -> None:

@@ -5,6 +5,7 @@ question of microseconds instead of a process of milliseconds. The legacy varian
 """
 
 import struct
+from concurrent.futures import Future
 from functools import cache
 
 from floatway.host.records import Chain
@@ -12,6 +13,7 @@ from floatway.linux import spawn
 from floatway.linux.connection import HostConnection, NetnsHandle
 from floatway.linux.errors import NetlinkError
 from floatway.linux.netlink import attributes
+from floatway.linux.spawn import Later
 from floatway.text.iptables import parse_save
 
 _NFT_MSG_GETGEN = (10 << 8) | 16
@@ -38,10 +40,11 @@ def generation(handle: NetnsHandle) -> int | None:
     return struct.unpack(">I", raw)[0] if raw else None
 
 
-def chains(conn: HostConnection, names: list[str]) -> list[Chain]:
+def chains(conn: HostConnection, names: list[str]) -> Later[Chain]:
     """The chains of these namespaces, saved anew only where the generation moved."""
     found: list[Chain] = []
-    stale: list[tuple[NetnsHandle, int | None]] = []
+    # The generation is asked before the save: a change in between makes the next look save again, it never misses one.
+    stale: list[tuple[NetnsHandle, int | None, Future[str]]] = []
     for name in names:
         handle = conn.handle(name)
         number = generation(handle)
@@ -50,14 +53,16 @@ def chains(conn: HostConnection, names: list[str]) -> list[Chain]:
         elif number == _UNTOUCHED:
             handle.chains = (number, [])
         else:
-            stale.append((handle, number))
-    texts = spawn.parallel(lambda item: spawn.run(["iptables-save"], netns=item[0].name, fd=item[0].fd), stale)
-    for (handle, number), text in zip(stale, texts, strict=True):
-        parsed = parse_save(text, handle.name)
-        # The generation was asked before the save: a change in between makes the next look save again, never miss one.
-        handle.chains = None if number is None else (number, parsed)
-        found += parsed
-    return found
+            stale.append((handle, number, spawn.start(["iptables-save"], netns=name, fd=handle.fd)))
+
+    def finish() -> list[Chain]:
+        for handle, number, save in stale:
+            parsed = parse_save(save.result(), handle.name)
+            handle.chains = None if number is None else (number, parsed)
+            found.extend(parsed)
+        return found
+
+    return finish
 
 
 def restore(conn: HostConnection, netns: str, text: str) -> None:

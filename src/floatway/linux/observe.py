@@ -9,6 +9,7 @@ A veth end whose other end is in no namespace that has a name here belongs to so
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from floatway.host.records import Link, LinkKind, Netns, Opaque, Record
 from floatway.host.state import HostState, Key
@@ -17,6 +18,7 @@ from floatway.linux import witnesses as witness
 from floatway.linux.connection import HostConnection
 from floatway.linux.errors import LinuxError, NetlinkError, ObserveError
 from floatway.linux.rtread import LinkRow
+from floatway.linux.spawn import Later
 
 MARK = "floatway"
 """The ifalias of our devices in the host's own namespace."""
@@ -38,12 +40,16 @@ def _observe(conn: HostConnection, sysctls: Iterable[tuple[str, str]], witnesses
     records: list[Record] = [Netns(name=name) for name in named]
     internal: frozenset[str] = frozenset()
     bridges: list[str] = []
+    # The tools start first and work while this thread talks to the kernel.
+    saved = iptables.chains(conn, spaces)
     if conn.has_ovs:
         tables = conn.ovs_tables()
         internal = ovsdb.internal_names(tables)
         bridges = sorted(row["name"] for row in tables.rows["Bridge"].values())
         records += ovsdb.records(tables)
-        records += openflow.flows(conn, bridges)
+    later: list[Later[Any]] = [saved, openflow.flows(conn, bridges), ipset.sets(conn, spaces)]
+    if witnesses:
+        later.append(witness.read(conn, spaces, bridges))
     rows: Rows = {space: rtread.links(conn.handle(space).route) for space in spaces}
     records += _links(conn, rows, internal)
     for space in spaces:
@@ -55,11 +61,9 @@ def _observe(conn: HostConnection, sysctls: Iterable[tuple[str, str]], witnesses
         records += rtread.neighbours(sock, space, names)
         if witnesses:
             records += rtread.bridge_fdb(sock, space, names)
-    records += iptables.chains(conn, spaces)
-    records += ipset.sets(conn, spaces)
     records += sysctl.read(conn, sysctls)
-    if witnesses:
-        records += witness.read(conn, spaces, bridges)
+    for finish in later:
+        records += finish()
     return _state(records)
 
 

@@ -6,6 +6,7 @@ A bundle (OpenFlow 1.4, section 6.9) is atomic and ordered: no packet sees the f
 from floatway.host.records import Flow, OfPort
 from floatway.linux import spawn
 from floatway.linux.connection import HostConnection
+from floatway.linux.spawn import Later
 from floatway.text.ofctl import parse_flows, parse_show
 
 VERSION = ("-O", "OpenFlow14")
@@ -15,28 +16,28 @@ def _target(conn: HostConnection, bridge: str) -> str:
     return f"unix:{conn.ovs_rundir / bridge}.mgmt"
 
 
-def flows(conn: HostConnection, bridges: list[str]) -> list[Flow]:
+def flows(conn: HostConnection, bridges: list[str]) -> Later[Flow]:
     """All flows of these bridges."""
+    argv = ["ovs-ofctl", *VERSION, "--names", "--no-stats", "dump-flows"]
+    dumps = [(bridge, spawn.start([*argv, _target(conn, bridge)])) for bridge in bridges]
 
-    def dump(bridge: str) -> str:
-        return spawn.run(["ovs-ofctl", *VERSION, "--names", "--no-stats", "dump-flows", _target(conn, bridge)])
+    def finish() -> list[Flow]:
+        found: list[Flow] = []
+        for bridge, dump in dumps:
+            text = dump.result()
+            known = conn.flow_texts.get(bridge)
+            if known is None or known[0] != text:
+                known = conn.flow_texts[bridge] = (text, parse_flows(text, bridge))
+            found += known[1]
+        return found
 
-    found: list[Flow] = []
-    for bridge, text in zip(bridges, spawn.parallel(dump, bridges), strict=True):
-        known = conn.flow_texts.get(bridge)
-        if known is None or known[0] != text:
-            known = conn.flow_texts[bridge] = (text, parse_flows(text, bridge))
-        found += known[1]
-    return found
+    return finish
 
 
-def ports(conn: HostConnection, bridges: list[str]) -> list[OfPort]:
+def ports(conn: HostConnection, bridges: list[str]) -> Later[OfPort]:
     """The ports with their numbers (``ovs-ofctl show``)."""
-
-    def show(bridge: str) -> list[OfPort]:
-        return list(parse_show(spawn.run(["ovs-ofctl", *VERSION, "show", _target(conn, bridge)]), bridge))
-
-    return [port for found in spawn.parallel(show, bridges) for port in found]
+    shows = [(bridge, spawn.start(["ovs-ofctl", *VERSION, "show", _target(conn, bridge)])) for bridge in bridges]
+    return lambda: [port for bridge, show in shows for port in parse_show(show.result(), bridge)]
 
 
 def bundle_line(verb: str, flow: Flow) -> str:

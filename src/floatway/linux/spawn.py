@@ -1,11 +1,12 @@
 """Start a tool inside a namespace: the calling thread enters it, spawns, and comes back (no ``ip netns exec``).
 
-The child inherits the thread's namespace. Tools that may run at the same time go through a small pool of threads.
+The child inherits the thread's namespace. Tools that may run at the same time go through a small pool of threads; a reader
+that starts some returns a ``Later``, so that the tools work while the caller reads something else.
 """
 
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
 
@@ -14,6 +15,8 @@ from floatway.linux.netns import inside
 
 T = TypeVar("T")
 R = TypeVar("R")
+Later = Callable[[], list[R]]
+"""What was started; calling it waits for the tools and gives the records."""
 _TIMEOUT = 60  # seconds; a tool that hangs longer waits for a lock or a daemon that is gone
 
 
@@ -39,6 +42,11 @@ def run(argv: Sequence[str], *, netns: str = "", fd: int | None = None, stdin: s
 def pool() -> ThreadPoolExecutor:
     """The threads that wait for tools; spawning is cheap, waiting is what they do."""
     return ThreadPoolExecutor(max_workers=4, thread_name_prefix="floatway-tool")
+
+
+def start(argv: Sequence[str], *, netns: str = "", fd: int | None = None) -> "Future[str]":
+    """:func:`run` on the pool."""
+    return pool().submit(run, argv, netns=netns, fd=fd)
 
 
 def parallel(function: Callable[[T], R], items: Iterable[T]) -> list[R]:

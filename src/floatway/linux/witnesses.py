@@ -7,6 +7,7 @@ from floatway.linux import openflow, spawn
 from floatway.linux.connection import HostConnection
 from floatway.linux.errors import OvsdbError
 from floatway.linux.ovsdb import JsonRpc
+from floatway.linux.spawn import Later
 from floatway.text.appctl import parse_fdb
 from floatway.text.conntrack import parse_conntrack
 
@@ -31,18 +32,22 @@ def ovs_fdb(conn: HostConnection, bridges: list[str], names: dict[tuple[str, int
         rpc.close()
 
 
-def connections(conn: HostConnection, names: list[str]) -> list[Connection]:
+def connections(conn: HostConnection, names: list[str]) -> Later[Connection]:
     """The tracked connections of these namespaces (``conntrack -L``)."""
-    texts = spawn.parallel(lambda name: conn.run(["conntrack", "-L"], netns=name), names)
-    return [record for name, text in zip(names, texts, strict=True) for record in parse_conntrack(text, name)]
+    lists = [(name, spawn.start(["conntrack", "-L"], netns=name, fd=conn.handle(name).fd)) for name in names]
+    return lambda: [record for name, listed in lists for record in parse_conntrack(listed.result(), name)]
 
 
-def read(conn: HostConnection, namespaces: list[str], bridges: list[str]) -> list[Record]:
+def read(conn: HostConnection, namespaces: list[str], bridges: list[str]) -> Later[Record]:
     """All witnesses of the host except the Linux bridges' (``rtread.bridge_fdb``)."""
-    found: list[Record] = []
-    if bridges:
-        ports = openflow.ports(conn, bridges)
-        found += ports
-        found += ovs_fdb(conn, bridges, {(port.bridge, port.ofport): port.name for port in ports})
-    found += connections(conn, namespaces)
-    return found
+    later = connections(conn, namespaces)
+    shows = openflow.ports(conn, bridges)
+
+    def finish() -> list[Record]:
+        ports = shows()
+        found: list[Record] = [*ports, *later()]
+        if bridges:
+            found += ovs_fdb(conn, bridges, {(port.bridge, port.ofport): port.name for port in ports})
+        return found
+
+    return finish
