@@ -11,7 +11,7 @@ from typing import Self
 
 from floatway.agent.reconcile import Clock, Outcome, reconcile
 from floatway.compile.allocations import allocate
-from floatway.compile.host import compile_host
+from floatway.compile.host import Memo, compile_host
 from floatway.host.plan import plan as make_plan
 from floatway.linux.connection import HostConnection
 from floatway.linux.errors import StepFailed
@@ -26,6 +26,7 @@ class Agent:
         self.host = host
         self.conn = conn or HostConnection()
         self._last: Outcome | None = None
+        self._memo = Memo()
 
     def __enter__(self) -> Self:
         return self
@@ -47,7 +48,7 @@ class Agent:
     def reconcile(self, cloud: Cloud) -> Outcome:
         """Look at the whole host and make it be what the cloud wants. Raises as ``agent.reconcile.reconcile``."""
         self._last = None
-        self._last = reconcile(self.conn, cloud, self.host)
+        self._last = reconcile(self.conn, cloud, self.host, memo=self._memo)
         return self._last
 
     def apply(self, cloud: Cloud) -> Outcome:
@@ -60,7 +61,7 @@ class Agent:
         with clock.phase("allocate"):
             allocations = allocate(cloud, self.host, last.allocations)
         with clock.phase("compile"):
-            desired = compile_host(cloud, self.host, allocations)
+            desired = compile_host(cloud, self.host, allocations, self._memo)
         with clock.phase("plan"):
             plan = make_plan(last.desired, desired)
         try:

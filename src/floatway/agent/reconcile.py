@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import msgspec
 
 from floatway.compile.allocations import Allocations, allocate, recover
-from floatway.compile.host import compile_host
+from floatway.compile.host import Memo, compile_host
 from floatway.host.commands import commands
 from floatway.host.plan import plan as make_plan
 from floatway.host.records import Sysctl
@@ -73,7 +73,7 @@ class View(msgspec.Struct, frozen=True):
     plan: Plan
 
 
-def look(conn: HostConnection, cloud: Cloud, host: str, clock: Clock) -> View:
+def look(conn: HostConnection, cloud: Cloud, host: str, clock: Clock, memo: Memo | None = None) -> View:
     """Observe, recover, allocate, compile and plan: everything before the first change."""
     if host not in cloud.hosts:
         raise ReconcileError(f"the cloud has no host {host}; it has {', '.join(sorted(cloud.hosts)) or 'none'}")
@@ -82,7 +82,7 @@ def look(conn: HostConnection, cloud: Cloud, host: str, clock: Clock) -> View:
     with clock.phase("allocate"):
         allocations = allocate(cloud, host, recover(observed, cloud, host))
     with clock.phase("compile"):
-        desired = compile_host(cloud, host, allocations)
+        desired = compile_host(cloud, host, allocations, memo)
     with clock.phase("observe"):
         observed = observed.replaced(*settings(conn, desired))
     with clock.phase("plan"):
@@ -95,14 +95,16 @@ def settings(conn: HostConnection, desired: HostState) -> Iterable[Sysctl]:
     return sysctl.read(conn, ((record.netns, record.name) for record in desired.records(Sysctl)))
 
 
-def reconcile(conn: HostConnection, cloud: Cloud, host: str, *, dry_run: bool = False) -> Outcome:
-    """Bring the host to what the cloud wants. Raises ReconcileError (it does not converge), StepFailed (one step fails again and
+def reconcile(
+    conn: HostConnection, cloud: Cloud, host: str, *, dry_run: bool = False, memo: Memo | None = None
+) -> Outcome:
+    """Bring the host to what the cloud wants; ``memo`` saves a resident agent compile work. Raises ReconcileError (it does not converge), StepFailed (one step fails again and
     again), ObserveError (the host cannot be read)."""
     clock = Clock()
     steps: list[Step] = []
     failed: StepFailed | None = None
     for number in range(ROUNDS + 1):
-        view = look(conn, cloud, host, clock)
+        view = look(conn, cloud, host, clock, memo)
         if dry_run or not view.plan:
             done = view.plan if dry_run else Plan(steps=tuple(steps), waiting=view.plan.waiting)
             return Outcome(
