@@ -98,8 +98,8 @@ def settings(conn: HostConnection, desired: HostState) -> Iterable[Sysctl]:
 def reconcile(
     conn: HostConnection, cloud: Cloud, host: str, *, dry_run: bool = False, memo: Memo | None = None
 ) -> Outcome:
-    """Bring the host to what the cloud wants; ``memo`` saves a resident agent compile work. Raises ReconcileError (it does not converge), StepFailed (one step fails again and
-    again), ObserveError (the host cannot be read)."""
+    """Bring the host to what the cloud wants; ``memo`` saves a resident agent compile work.
+    Raises ReconcileError (it does not converge), StepFailed (one step fails again and again), ObserveError (cannot be read)."""
     clock = Clock()
     steps: list[Step] = []
     failed: StepFailed | None = None
