@@ -126,7 +126,7 @@ make_venv() {
         "$python" -m venv --clear "$VENV" || fail "$python -m venv $VENV did not work"
     fi
     say "installing the locked Python packages (requirements.lock)"
-    "$VENV/bin/python" -m pip install -qq --require-hashes --no-deps --only-binary :all: -r "$ROOT/requirements.lock" >&2 ||
+    "$VENV/bin/python" -m pip install -qq --no-compile --require-hashes --no-deps --only-binary :all: -r "$ROOT/requirements.lock" >&2 ||
         fail "pip could not install requirements.lock" "without network: pip download it elsewhere and set PIP_FIND_LINKS to that directory"
     # A path file, not an editable install: needs no build backend, and follows the checkout.
     echo "$ROOT/src" >"$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/floatway-checkout.pth"
