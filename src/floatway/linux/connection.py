@@ -24,9 +24,9 @@ DEFAULT_OVS_RUNDIR = Path("/var/run/openvswitch")
 
 
 class NetnsHandle:
-    """An open namespace. ``fd`` is None for the host's own, in which every thread of the process already is."""
+    """An open namespace. The host's own has a descriptor too: a thread of the pool may have been born elsewhere."""
 
-    def __init__(self, name: str, fd: int | None) -> None:
+    def __init__(self, name: str, fd: int) -> None:
         self.name = name
         self.fd = fd
         self.chains: tuple[int, list[Chain]] | None = None
@@ -49,9 +49,9 @@ class NetnsHandle:
         for name in ("route", "netfilter"):
             if isinstance(sock := self.__dict__.pop(name, None), Socket):
                 sock.close()
-        if self.fd is not None:
+        if self.fd >= 0:
             os.close(self.fd)
-            self.fd = None
+            self.fd = -1
 
 
 class HostConnection:
@@ -62,8 +62,7 @@ class HostConnection:
         self.ovs_rundir = ovs_rundir
         self.flow_texts: dict[str, tuple[str, list[Flow]]] = {}
         """Per bridge the last dump and what it meant: an unchanged dump is not parsed again."""
-        self._handles: dict[str, NetnsHandle] = {"": NetnsHandle("", None)}
-        self._own_fd = os.open(netns.OWN, os.O_RDONLY | os.O_CLOEXEC)
+        self._handles: dict[str, NetnsHandle] = {"": NetnsHandle("", os.open(netns.OWN, os.O_RDONLY | os.O_CLOEXEC))}
         self._ovsdb: Ovsdb | None = None
 
     def __enter__(self) -> Self:
@@ -82,9 +81,6 @@ class HostConnection:
         if self._ovsdb is not None:
             self._ovsdb.close()
             self._ovsdb = None
-        if self._own_fd >= 0:
-            os.close(self._own_fd)
-            self._own_fd = -1
 
     def namespaces(self) -> list[str]:
         """The named namespaces as they are now; handles of others are closed."""
@@ -103,8 +99,7 @@ class HostConnection:
 
     def netns_fd(self, name: str) -> int:
         """A descriptor for netlink attributes that name a namespace ("" the host's own)."""
-        fd = self.handle(name).fd
-        return self._own_fd if fd is None else fd
+        return self.handle(name).fd
 
     def forget(self, name: str) -> None:
         """Close the handle of a namespace that goes away."""
@@ -144,7 +139,7 @@ class HostConnection:
     def _same(self, name: str) -> bool:
         fd = self._handles[name].fd
         try:
-            return fd is not None and os.fstat(fd).st_ino == (self.netns_dir / name).stat().st_ino
+            return os.fstat(fd).st_ino == (self.netns_dir / name).stat().st_ino
         except OSError:
             return False
 

@@ -4,6 +4,7 @@ The child inherits the thread's namespace. Tools that may run at the same time g
 that starts some returns a ``Later``, so that the tools work while the caller reads something else.
 """
 
+import os
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -42,6 +43,9 @@ def run(argv: Sequence[str], *, netns: str = "", fd: int | None = None, stdin: s
 def pool() -> ThreadPoolExecutor:
     """The threads that wait for tools; spawning is cheap, waiting is what they do."""
     return ThreadPoolExecutor(max_workers=4, thread_name_prefix="floatway-tool")
+
+
+os.register_at_fork(after_in_child=pool.cache_clear)  # a fork has none of its parent's threads
 
 
 def start(argv: Sequence[str], *, netns: str = "", fd: int | None = None) -> "Future[str]":
