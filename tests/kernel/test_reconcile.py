@@ -5,10 +5,10 @@ import random
 import msgspec
 import pytest
 from floatway.host.commands import commands
-from floatway.host.ownership import COOKIE, owned
 
 from floatway.agent.agent import Agent
 from floatway.agent.reconcile import ReconcileError, reconcile
+from floatway.host.ownership import COOKIE, owned
 from floatway.host.records import (
     Address,
     Chain,
@@ -23,6 +23,7 @@ from floatway.host.records import (
     Rule,
 )  # fmt: skip
 from floatway.host.state import HostState
+from floatway.linux import by_commands
 from floatway.linux.connection import HostConnection
 from floatway.linux.observe import observe
 from floatway.model.cloud import Cloud
@@ -191,6 +192,17 @@ def test_a_killed_vswitchd_is_recovered_from() -> None:
         start_vswitchd()
         mended = reconcile(conn, cloud, HOST)
         assert differences(whole, mended.observed) == ""
+
+
+def test_the_printed_commands_do_the_same() -> None:
+    cloud = reference()
+    start(cloud)
+    with HostConnection() as conn:
+        by_commands.execute(conn, reconcile(conn, cloud, HOST, dry_run=True).plan)
+        assert printed(reconcile(conn, cloud, HOST, dry_run=True).plan) == []
+        empty = Cloud(hosts=cloud.hosts)
+        by_commands.execute(conn, reconcile(conn, empty, HOST, dry_run=True).plan)
+        assert printed(reconcile(conn, empty, HOST, dry_run=True).plan) == []
 
 
 def test_everything_goes_when_the_cloud_is_empty() -> None:
