@@ -19,7 +19,7 @@ _EMPTY: Mapping[Key, Record] = MappingProxyType({})
 _BY_NAME: dict[str, type[Record]] = {kind.__name__: kind for kind in (*WANTED, *WITNESS)}
 
 
-class Conflict(ValueError):
+class ConflictError(ValueError):
     """Two different records claim one key: a programming error in whoever made the second."""
 
 
@@ -33,13 +33,13 @@ class HostState:
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> "HostState":
-        """The state that holds exactly these records. Raises Conflict when two differ under one key."""
+        """The state that holds exactly these records. Raises ConflictError when two differ under one key."""
         tables: dict[type[Record], dict[Key, Record]] = {}
         for record in records:
             table = tables.setdefault(type(record), {})
             key = record.key
             if (present := table.setdefault(key, record)) is not record and present != record:
-                raise Conflict(f"{type(record).__name__} {key}: {present} and {record}")
+                raise ConflictError(f"{type(record).__name__} {key}: {present} and {record}")
         return cls(tables)
 
     def table(self, kind: type[R]) -> Mapping[Key, R]:
@@ -78,7 +78,7 @@ class HostState:
         return HostState.of(record for record in self if keep(record))
 
     def merged(self, *others: "HostState") -> "HostState":
-        """The union. Raises Conflict when two states differ under one key."""
+        """The union. Raises ConflictError when two states differ under one key."""
         return HostState.of(record for state in (self, *others) for record in state)
 
     def replaced(self, *records: Record) -> "HostState":

@@ -1,0 +1,185 @@
+"""Intent to state: the union of one fragment per logical object, each a pure function of what it reads.
+
+A fragment is remembered under its logical object together with its inputs; inputs are immutable, so a fragment whose
+inputs are the same values is taken as it was. The key of a fragment is where its records come from (provenance).
+"""
+
+from collections.abc import Callable, Iterator
+
+from floatway.compile import bridges, firewall, floating_ip, names, network, port, router
+from floatway.compile.allocations import Allocations
+from floatway.compile.view import HostView
+from floatway.host.records import Netns, Record
+from floatway.host.state import HostState, Key
+from floatway.model.cloud import Cloud
+from floatway.model.resources import Host, Network, Port
+
+Origin = tuple[str, str]
+"""A logical object: (resource type, id)."""
+
+Fragment = tuple[Origin, str, Callable[..., list[Record]], tuple[object, ...]]
+"""Of which object, which aspect, the function and its inputs."""
+
+
+class Memo:
+    """Fragments of earlier compiles. One per resident agent; grows to the host's size and forgets what is gone."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Origin, str], tuple[tuple[object, ...], list[Record]]] = {}
+
+    def fragments(self, wanted: Iterator[Fragment]) -> Iterator[tuple[Origin, list[Record]]]:
+        """The records of every fragment, made anew only where an input changed."""
+        before, now = self._known, {}
+        for origin, aspect, make, inputs in wanted:
+            key = (origin, aspect)
+            known = before.get(key)
+            if known is None or not _same(known[0], inputs):
+                known = (inputs, make(*inputs))
+            now[key] = known
+            yield origin, known[1]
+        self._known = now
+
+
+def _same(before: tuple[object, ...], now: tuple[object, ...]) -> bool:
+    return all(a is b or a == b for a, b in zip(before, now, strict=True))
+
+
+def compile_host(cloud: Cloud, host: str, allocations: Allocations, memo: Memo | None = None) -> HostState:
+    """The state that the host shall have. Pure; ``memo`` only saves work (law L5)."""
+    view = HostView(cloud, cloud.hosts[host])
+    fragments = (memo or Memo()).fragments(_fragments(view, allocations))
+    return HostState.of(record for _, records in fragments for record in records)
+
+
+def origins(cloud: Cloud, host: str, allocations: Allocations) -> dict[tuple[type[Record], Key], Origin]:
+    """Which logical object each record comes from; the first that asks for a shared one."""
+    found: dict[tuple[type[Record], Key], Origin] = {}
+    for origin, records in Memo().fragments(_fragments(HostView(cloud, cloud.hosts[host]), allocations)):
+        for record in records:
+            found.setdefault((type(record), record.key), origin)
+    return found
+
+
+def _fragments(view: HostView, allocations: Allocations) -> Iterator[Fragment]:
+    host = view.host
+    others = tuple(other for name, other in view.cloud.hosts.items() if name != host.name)
+    yield ("host", host.name), "bridges", bridges.host_bridges, (host, others)
+    yield from _networks(view, allocations)
+    yield from _ports(view, allocations)
+    yield from _external_networks(view)
+    for router_ in view.routers:
+        yield from _router(view, allocations, router_.id)
+
+
+def _networks(view: HostView, allocations: Allocations) -> Iterator[Fragment]:
+    cloud, host = view.cloud, view.host
+    for net in view.networks:
+        tag = allocations.local_vlans[net.id]
+        yield ("network", net.id), "segment", network.network, (net, tag, host)
+        remote = tuple(
+            (port_, tunnel)
+            for port_ in cloud.ports_by_network.get(net.id, ())
+            if port_.binding_host_id not in ("", host.name) and (tunnel := cloud.hosts[port_.binding_host_id].tunnel_ip)
+        )
+        yield ("network", net.id), "remote", network.remote_ports, (net, tag, remote if host.tunnel_ip else ())
+
+
+def _ports(view: HostView, allocations: Allocations) -> Iterator[Fragment]:
+    cloud, host = view.cloud, view.host
+    remote_groups: dict[str, None] = {}
+    for one in view.instance_ports:
+        net, tag = cloud.networks[one.network_id], allocations.local_vlans[one.network_id]
+        yield ("port", one.id), "plug", port.instance_port, (one, net, tag, host)
+        gateway = _gateway_mac(view, one)
+        if gateway and one.admin_state_up:
+            inputs = (tag, one, names.device("qvo", one.id), gateway)
+            yield ("port", one.id), "dvr", network.behind_distributed_router, inputs
+        if one.port_security_enabled:
+            groups = tuple(cloud.security_groups[group] for group in one.security_groups)
+            yield ("port", one.id), "chains", firewall.port_chains, (one, groups)
+            remote_groups.update((r.remote_group_id, None) for g in groups for r in g.rules if r.remote_group_id)
+    for group_id in remote_groups:
+        members = cloud.members_by_group.get(group_id, ())
+        yield (
+            ("security_group", group_id),
+            "members",
+            firewall.group_members,
+            (cloud.security_groups[group_id], members),
+        )
+    tags = {net.id: allocations.local_vlans[net.id] for net in view.networks}
+    yield ("host", host.name), "firewall", firewall.shared_chains, (view.instance_ports, tags)
+
+
+def _gateway_mac(view: HostView, one: Port) -> str:
+    """The MAC that stands for the router of the port's subnet: that of the subnet's gateway, else of any interface."""
+    candidates = [i for interfaces in view.interfaces.values() for i in interfaces if i.network.id == one.network_id]
+    subnets = {fixed.subnet_id for fixed in one.fixed_ips}
+    candidates.sort(key=lambda i: (i.subnet.id not in subnets, i.address != i.subnet.gateway_ip, i.port.id))
+    return candidates[0].port.mac_address if candidates else ""
+
+
+def _external_networks(view: HostView) -> Iterator[Fragment]:
+    for network_id, gateway in view.agent_gateways.items():
+        external = view.cloud.networks[network_id]
+        subnets = view.cloud.subnets_by_network.get(network_id, ())
+        yield ("network", network_id), "fip", floating_ip.fip_namespace, (external, gateway, subnets)
+
+
+def _router(view: HostView, allocations: Allocations, router_id: str) -> Iterator[Fragment]:
+    cloud, host = view.cloud, view.host
+    origin = ("router", router_id)
+    one, interfaces = cloud.routers[router_id], view.interfaces[router_id]
+    yield origin, "namespace", _namespace, (router_id,)
+    yield origin, "routes", router.extra_routes, (router_id, one.routes, interfaces)
+    for each in {interface.port.id: interface for interface in interfaces}.values():
+        device = names.device("qr-", each.port.id)
+        tag = allocations.local_vlans[each.network.id]
+        yield ("port", each.port.id), "plug", _internal_port, (each.port, each.network, tag, device)
+        yield ("port", each.port.id), "link", _one(router.interface_link), (router_id, each.port, each.network, device)
+        yield ("port", each.port.id), "dvr", network.distributed_interface, (each.network, tag, host, each.port, device)
+    for each in interfaces:
+        device = names.device("qr-", each.port.id)
+        aspect = f"address {each.address}"
+        yield ("port", each.port.id), aspect, router.interface_records, (router_id, each, device)
+        ports = cloud.ports_by_network.get(each.network.id, ())
+        yield (
+            ("subnet", each.subnet.id),
+            f"neighbours {router_id}",
+            router.neighbours,
+            (router_id, device, each.subnet.id, ports, each.port),
+        )
+        snat = view.snat_address(one, each)
+        if snat:
+            yield ("port", each.port.id), f"snat {each.address}", router.snat_redirect, (router_id, each, device, snat)
+    external = view.gateway_network(one)
+    floating = view.floating_ips.get(router_id, ())
+    devices = tuple(dict.fromkeys(names.device("qr-", i.port.id) for i in interfaces))
+    rfp = names.device("rfp-", router_id) if external else ""
+    yield origin, "chains", router.filter_chains, (router_id, devices, rfp, floating)
+    if external is None:
+        return
+    address, gateway = allocations.link_local[router_id], view.agent_gateways[external.id]
+    subnets = cloud.subnets_by_network.get(external.id, ())
+    yield origin, "link", router.link_to_fip, (router_id, external, host, address)
+    yield origin, "gateway", floating_ip.way_out, (external, gateway, subnets, address)
+    tag = allocations.local_vlans[external.id]
+    yield ("port", gateway.id), "plug", _internal_port, (gateway, external, tag, names.device("fg-", gateway.id))
+    for fip in floating:
+        priority = allocations.floating_ip_priorities[router_id, fip.fixed_ip_address or ""]
+        yield ("floating_ip", fip.id), "way", floating_ip.floating_ip, (fip, priority, address)
+
+
+def _namespace(router_id: str) -> list[Record]:
+    netns = names.qrouter(router_id)
+    return [Netns(name=netns), *router.namespace_sysctls(netns)]
+
+
+def _internal_port(one: Port, net: Network, tag: int, device: str) -> list[Record]:
+    return [port.vlan_port(one, net, tag, device, "internal")]
+
+
+def _one(make: Callable[..., Record]) -> Callable[..., list[Record]]:
+    return lambda *inputs: [make(*inputs)]
+
+
+__all__ = ["Allocations", "Host", "Memo", "Origin", "compile_host", "origins"]

@@ -1,0 +1,78 @@
+"""The input of ``iptables-restore --noflush`` and ``ipset restore`` for a change of chains or sets.
+
+One restore per namespace: all tables change at once, or none does. A user chain that changes is declared, which empties
+it, and filled again. A built-in chain of a namespace of ours is flushed explicitly (``--noflush`` would not). In the root
+namespace's built-in chains only our jumps are taken out, one by one, and put back at the head.
+"""
+
+from collections.abc import Iterable
+
+from floatway.host.ownership import BUILTIN_CHAINS, is_our_netns
+from floatway.host.records import Chain, Ipset
+from floatway.host.steps import IpsetRestore, Restore
+
+TABLES = ("raw", "mangle", "filter", "nat")
+
+
+def chain_restore(
+    netns: str, before: dict[str, Chain | None], after: Iterable[Chain], gone: Iterable[Chain]
+) -> Restore:
+    """One transaction that makes ``after`` be and ``gone`` not be. ``before``: table + space + name -> what is there of ours now."""
+    lines: list[str] = []
+    outcome: list[tuple[str, str, str, tuple[str, ...] | None]] = []
+    changed, removed = list(after), list(gone)
+    for table in TABLES:
+        here = [chain for chain in changed if chain.table == table]
+        away = [chain for chain in removed if chain.table == table]
+        if not here and not away:
+            continue
+        lines.append(f"*{table}")
+        lines += [f":{chain.name} - [0:0]" for chain in (*here, *away) if chain.name not in BUILTIN_CHAINS]
+        for chain in here:
+            lines += _fill(netns, chain, before.get(f"{table} {chain.name}"))
+            outcome.append((table, chain.name, chain.policy, chain.rules))
+        for chain in away:
+            if chain.name in BUILTIN_CHAINS:
+                lines += [f"-D {chain.name} {rule}" for rule in chain.rules]
+                outcome.append((table, chain.name, chain.policy, ()))
+            else:
+                outcome.append((table, chain.name, "", None))
+        lines += [f"-X {chain.name}" for chain in away if chain.name not in BUILTIN_CHAINS]
+        lines.append("COMMIT")
+    return Restore(netns=netns, text="\n".join(lines) + "\n", chains=tuple(outcome))
+
+
+def _fill(netns: str, chain: Chain, before: Chain | None) -> list[str]:
+    if chain.name not in BUILTIN_CHAINS:
+        return [f"-A {chain.name} {rule}" for rule in chain.rules]
+    if is_our_netns(netns):
+        policy = [f"-P {chain.name} {chain.policy}"] if before is not None and before.policy != chain.policy else []
+        return [*policy, f"-F {chain.name}", *(f"-A {chain.name} {rule}" for rule in chain.rules)]
+    taken = [f"-D {chain.name} {rule}" for rule in (before.rules if before else ())]
+    return [*taken, *(f"-I {chain.name} {number} {rule}" for number, rule in enumerate(chain.rules, 1))]
+
+
+def set_restore(netns: str, pairs: Iterable[tuple[Ipset | None, Ipset]]) -> IpsetRestore:
+    """Create sets, or change their members; a set of another type is built aside and swapped in, so that no rule ever sees it gone."""
+    lines: list[str] = []
+    outcome: list[tuple[str, str, str, tuple[str, ...] | None]] = []
+    for before, after in pairs:
+        create = f"create {{}} {after.type} family {after.family}"
+        if before is not None and (before.type, before.family) == (after.type, after.family):
+            lines += [f"del {after.name} {member}" for member in before.members if member not in after.members]
+            lines += [f"add {after.name} {member}" for member in after.members if member not in before.members]
+        elif before is None:
+            lines += [create.format(after.name), *(f"add {after.name} {member}" for member in after.members)]
+        else:
+            aside = f"{after.name[:27]}-new"
+            lines += [create.format(aside), *(f"add {aside} {member}" for member in after.members)]
+            lines += [f"swap {aside} {after.name}", f"destroy {aside}"]
+        outcome.append((after.name, after.type, after.family, after.members))
+    return IpsetRestore(netns=netns, text="\n".join(lines) + "\n", sets=tuple(outcome))
+
+
+def set_destroy(netns: str, sets: Iterable[Ipset]) -> IpsetRestore:
+    """Destroy sets that no rule names any more."""
+    gone = list(sets)
+    text = "".join(f"destroy {one.name}\n" for one in gone)
+    return IpsetRestore(netns=netns, text=text, sets=tuple((one.name, one.type, one.family, None) for one in gone))
