@@ -45,7 +45,12 @@ def recover(observed: HostState, cloud: Cloud, host: str) -> Allocations:
     vlans: dict[str, int] = {}
     for port in observed.table(OvsPort).values():
         network = dict(port.port_other_config).get("net_uuid")
-        if network in wanted.networks and port.tag in LOCAL_VLANS and port.tag not in vlans.values():
+        if (
+            port.tag is not None
+            and network in wanted.networks
+            and port.tag in LOCAL_VLANS
+            and port.tag not in vlans.values()
+        ):
             vlans.setdefault(network, port.tag)
     priorities: dict[tuple[str, str], int] = {}
     for rule in observed.table(Rule).values():

@@ -103,7 +103,7 @@ def _ports(view: HostView, allocations: Allocations) -> Iterator[Fragment]:
         yield (
             ("security_group", group_id),
             "members",
-            firewall.group_members,
+            _one(firewall.group_members),
             (cloud.security_groups[group_id], members),
         )
     tags = {net.id: allocations.local_vlans[net.id] for net in view.networks}

@@ -50,8 +50,12 @@ def chains(netns: str, tables: dict[str, dict[str, list[str]]]) -> list[Record]:
             netns=netns, table=table, name=name, policy="ACCEPT" if name in _BUILTIN[table] else "", rules=tuple(rules)
         )
         for table, content in tables.items()
-        for name, rules in ({name: [] for name in _BUILTIN[table]} | content).items()
+        for name, rules in (_empty(table) | content).items()
     ]
+
+
+def _empty(table: str) -> dict[str, list[str]]:
+    return {name: [] for name in _BUILTIN[table]}
 
 
 def hooks(table: str, *, top: bool = False) -> dict[str, list[str]]:

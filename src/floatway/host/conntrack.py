@@ -61,7 +61,7 @@ def _lost_members(have: HostState, want: HostState) -> Iterator[ConntrackDelete]
     lost = {name: members for name, members in lost.items() if members}
     if not lost:
         return
-    zones = set(_zones(have).values()) or {None}
+    zones: list[int | None] = [*dict.fromkeys(_zones(have).values())] or [None]
     used = {
         match[1] for chain in want.table(Chain).values() for rule in _set_rules(chain) if (match := _SET.search(rule))
     }

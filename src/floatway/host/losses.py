@@ -66,7 +66,7 @@ def foresee(observed: HostState, have: HostState, want: HostState) -> Losses:
         records += (r for r in have.table(Route).values() if (r.netns, r.dev) in lost)
         records += (s for s in have.table(Sysctl).values() if (s.netns, setting_device(s.name)) in lost)
     flows = tuple(flow for flow in have.table(Flow).values() if names and _mentions(flow, names)) if names else ()
-    return Losses(tuple([*records, *replugged, *flows]), released, tuple(remade), replugged, flows)
+    return Losses((*records, *replugged, *flows), released, tuple(remade), replugged, flows)
 
 
 def _lose(link: Link, have: HostState, lost: dict[tuple[str, str], Link]) -> None:

@@ -48,7 +48,7 @@ SPELLINGS = {
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One thing wrong with a cloud file: where (``path`` such as ``ports[2].mac_address``; ``line`` 0 when unknown) and what rule it breaks."""
+    """One thing wrong with a cloud file: where (``path`` like ``ports[2].mac_address``, ``line`` 0 when unknown) and the rule broken."""
 
     file: str
     path: str
