@@ -9,7 +9,6 @@ cli          floatway --help
 """
 
 import os
-import pickle
 import socket
 import statistics
 import struct
@@ -20,10 +19,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import resources
-from typing import Any
 
 import msgspec
-from floatway.host.commands import commands
 from floatway.lab.sample import big_cloud
 from floatway.lab.world import observe_world
 from floatway.trace.question import Question
@@ -33,8 +30,8 @@ from measure import Figure, figure, timed
 from floatway.agent.agent import Agent
 from floatway.agent.reconcile import reconcile
 from floatway.compile.allocations import Allocations, allocate
-from floatway.compile.host import compile_host
-from floatway.host.state import HostState
+from floatway.compile.host import Memo, compile_host
+from floatway.host.commands import commands
 from floatway.lab import enter, lab
 from floatway.linux.connection import HostConnection
 from floatway.model.cloud import Cloud
@@ -60,20 +57,6 @@ def reference() -> Cloud:
     )
 
 
-def in_child(function: Callable[[], Any]) -> Any:
-    """The function's result, from a forked process: what it memoises dies with it."""
-    read, write = os.pipe()
-    if (pid := os.fork()) == 0:
-        with os.fdopen(write, "wb") as pipe:
-            pickle.dump(function(), pipe)
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read, "rb") as pipe:
-        result = pickle.load(pipe)
-    os.waitpid(pid, 0)
-    return result
-
-
 # --- compile ----------------------------------------------------------------------------------------
 
 
@@ -81,14 +64,14 @@ def bench_compile() -> Iterator[Figure]:
     """Cold, warm, and with one port changed."""
     cloud = big()
     allocations = allocate(cloud, HOST, Allocations())
-    cold = [in_child(lambda: timed(lambda: compile_host(cloud, HOST, allocations), 1)[0]) for _ in range(10)]
-    state = compile_host(cloud, HOST, allocations)
-    yield figure("compile", "cold", cold, 50, records=len(state))
-    changed = [(c := change_port(cloud, n), allocate(c, HOST, allocations)) for n in range(20)]
-    queue = iter(changed)
-    yield figure(
-        "compile", "one port's security changed", timed(lambda: compile_host(next(queue)[0], HOST, allocations), 20)
-    )
+    records = len(compile_host(cloud, HOST, allocations))
+    cold = timed(lambda: compile_host(cloud, HOST, allocations), 20)
+    yield figure("compile", "cold", cold, 50, records=records)
+    memo = Memo()
+    compile_host(cloud, HOST, allocations, memo)
+    queue = iter([change_port(cloud, number) for number in range(20)])
+    taken = timed(lambda: compile_host(next(queue), HOST, allocations, memo), 20)
+    yield figure("compile", "one port's security changed", taken)
 
 
 def change_port(cloud: Cloud, number: int) -> Cloud:
@@ -277,8 +260,3 @@ def bench_cli() -> Iterator[Figure]:
     yield figure(
         "cli", "floatway --help", timed(lambda: subprocess.run(argv, capture_output=True, check=True), 15), 150
     )
-
-
-def state_size(state: HostState) -> int:
-    """Records in it."""
-    return len(state)

@@ -42,6 +42,7 @@ class BadInput(Complaint):
 def complaint(error: Exception) -> Complaint | None:
     """The complaint for an error that one of our borders raised; None for a programming error (let it show its traceback)."""
     from floatway.agent.reconcile import ReconcileError
+    from floatway.compile.allocations import AllocationError
     from floatway.lab.errors import LabError
     from floatway.linux.errors import LinuxError, StepFailed
     from floatway.model.load import CloudError
@@ -54,7 +55,7 @@ def complaint(error: Exception) -> Complaint | None:
             return BadInput(str(error))
         case StepFailed():
             return Complaint(str(error), mend="the steps before it are done; running it again goes on from there")
-        case LinuxError() | LabError() | ReconcileError():
+        case LinuxError() | LabError() | ReconcileError() | AllocationError():
             return Complaint(str(error))
         case PermissionError():
             return Complaint(f"not permitted: {error}", mend="this takes root: run it with sudo")
