@@ -6,6 +6,7 @@ rule by mark) becomes an Opaque record, so that the tracer answers "unknown" ins
 
 import socket
 import struct
+import sys
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -15,6 +16,7 @@ from floatway.host.records import Address, BridgeFdb, Neighbour, Opaque, Route, 
 from floatway.linux.netlink import Socket, attributes, read_i32, read_text, read_u32, u32
 
 RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH, RTM_GETRULE, RTM_GETNSID = 18, 22, 26, 30, 34, 90
+RTM_GETNEIGHTBL = 66
 IFINFO = struct.Struct("=BxHiII")
 IFADDR = struct.Struct("=BBBBI")
 RTMSG = struct.Struct("=BBBBBBBBI")
@@ -250,4 +252,15 @@ def bridge_fdb(sock: Socket, netns: str, names: Mapping[int, str]) -> list[Bridg
         found.append(
             BridgeFdb(netns=netns, bridge=bridge, mac=mac_text(got[2]), port=port, local=bool(state & _NUD_PERMANENT))
         )
+    return found
+
+
+def proxy_delays(sock: Socket, names: Mapping[int, str]) -> dict[str, int]:
+    """ARP's proxy delay of each device in milliseconds (``ip ntable``)."""
+    found: dict[str, int] = {}
+    for _, body in sock.dump(RTM_GETNEIGHTBL, struct.pack("=B3x", socket.AF_INET)):
+        got = attributes(body, 4)
+        parameters = attributes(got[6]) if 6 in got else {}
+        if 1 in parameters and 13 in parameters:
+            found[names.get(read_u32(parameters[1]), "")] = int.from_bytes(parameters[13], sys.byteorder)
     return found
