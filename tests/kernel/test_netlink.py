@@ -99,7 +99,8 @@ def test_bridge_and_its_fdb() -> None:
     assert (data["forward_delay"], data["stp_state"], data["mcast_snooping"]) == (0, 0, 0)
     sh("bridge fdb add fa:16:3e:ae:b3:e7 dev qvb1 master static")
     found = {(r.bridge, r.mac, r.port, r.local) for r in rtread.bridge_fdb(root, "", names(root))}
-    assert found == {("qbr1", "02:00:00:00:00:01", "qvb1", True), ("qbr1", "fa:16:3e:ae:b3:e7", "qvb1", False)}
+    assert found >= {("qbr1", "02:00:00:00:00:01", "qvb1", True), ("qbr1", "fa:16:3e:ae:b3:e7", "qvb1", False)}
+    assert {bridge for bridge, *_ in found} == {"qbr1"}
     run(root, rtwrite.link_set("qvb1", master_index=0))
     assert "master" not in next(row for row in ip("link") if row["ifname"] == "qvb1")
 

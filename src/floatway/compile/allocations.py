@@ -44,14 +44,12 @@ def recover(observed: HostState, cloud: Cloud, host: str) -> Allocations:
     wanted = _Wanted(HostView(cloud, cloud.hosts[host]))
     vlans: dict[str, int] = {}
     for port in observed.table(OvsPort).values():
-        network = dict(port.port_other_config).get("net_uuid")
-        if (
-            port.tag is not None
-            and network in wanted.networks
-            and port.tag in LOCAL_VLANS
-            and port.tag not in vlans.values()
-        ):
-            vlans.setdefault(network, port.tag)
+        given = dict(port.port_other_config)
+        network = given.get("net_uuid")
+        # the memory is what we wrote beside the tag: a tag that somebody changed is mended, not followed
+        tag = int(given["tag"]) if given.get("tag", "").isdigit() else port.tag
+        if tag is not None and network in wanted.networks and tag in LOCAL_VLANS and tag not in vlans.values():
+            vlans.setdefault(network, tag)
     priorities: dict[tuple[str, str], int] = {}
     for rule in observed.table(Rule).values():
         if rule.table == FIP_TABLE and rule.netns.startswith("qrouter-") and rule.priority in FIP_PRIORITIES:

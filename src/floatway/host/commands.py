@@ -78,7 +78,10 @@ def _commands(step: Step) -> Iterator[str]:
                 f" --zone {zone}" if zone is not None else ""
             )
         case Announce(netns=netns, dev=dev, address=address):
+            # the address is not the device's own: arping may only speak for it with this
+            yield f"{_inside(netns)}sysctl -qw net.ipv4.ip_nonlocal_bind=1"
             yield f"{_inside(netns)}arping -U -c 1 -I {dev} {address}"
+            yield f"{_inside(netns)}arping -A -c 1 -I {dev} {address}"
 
 
 # --- ip -------------------------------------------------------------------------------------------
@@ -204,7 +207,7 @@ def _port(port: OvsPort) -> Iterator[str]:
     yield f"--may-exist add-port {port.bridge} {port.name}"
     tag = "tag=[]" if port.tag is None else f"tag={port.tag}"
     yield " ".join(["set port", port.name, tag, *_map("other_config", port.port_other_config)])
-    kind = f"type={port.type}" if port.type else 'type=""'
+    kind = f"type={port.type}" if port.type else "type='\"\"'"
     yield " ".join(
         ["set interface", port.name, kind, *_map("options", port.options), *_map("external_ids", port.external_ids)]
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from floatway.host.records import Chain, Flow
+from floatway.host.records import Flow, Record
 from floatway.linux import netns, spawn
 from floatway.linux.errors import LinuxError, OvsdbError
 from floatway.linux.netlink import NETLINK_NETFILTER, Socket
@@ -29,7 +29,7 @@ class NetnsHandle:
     def __init__(self, name: str, fd: int) -> None:
         self.name = name
         self.fd = fd
-        self.chains: tuple[int, list[Chain]] | None = None
+        self.chains: tuple[int, list[Record]] | None = None
         """The chains as of an nf_tables generation: valid as long as the kernel reports the same."""
 
     @cached_property

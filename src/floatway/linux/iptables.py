@@ -8,13 +8,13 @@ import struct
 from concurrent.futures import Future
 from functools import cache
 
-from floatway.host.records import Chain
+from floatway.host.records import Record
 from floatway.linux import spawn
 from floatway.linux.connection import HostConnection, NetnsHandle
 from floatway.linux.errors import NetlinkError
 from floatway.linux.netlink import attributes
 from floatway.linux.spawn import Later
-from floatway.text.iptables import parse_save
+from floatway.text.iptables import parse_save, unknown_lines
 
 _NFT_MSG_GETGEN = (10 << 8) | 16
 _NFTA_GEN_ID = 1
@@ -40,9 +40,9 @@ def generation(handle: NetnsHandle) -> int | None:
     return struct.unpack(">I", raw)[0] if raw else None
 
 
-def chains(conn: HostConnection, names: list[str]) -> Later[Chain]:
+def chains(conn: HostConnection, names: list[str]) -> Later[Record]:
     """The chains of these namespaces, saved anew only where the generation moved."""
-    found: list[Chain] = []
+    found: list[Record] = []
     # The generation is asked before the save: a change in between makes the next look save again, it never misses one.
     stale: list[tuple[NetnsHandle, int | None, Future[str]]] = []
     for name in names:
@@ -55,9 +55,11 @@ def chains(conn: HostConnection, names: list[str]) -> Later[Chain]:
         else:
             stale.append((handle, number, spawn.start(["iptables-save"], netns=name, fd=handle.fd)))
 
-    def finish() -> list[Chain]:
+    def finish() -> list[Record]:
         for handle, number, save in stale:
-            parsed = parse_save(save.result(), handle.name)
+            text = save.result()
+            command = f"ip netns exec {handle.name} iptables-save" if handle.name else "iptables-save"
+            parsed = [*parse_save(text, handle.name), *unknown_lines(text, command)]
             handle.chains = None if number is None else (number, parsed)
             found.extend(parsed)
         return found

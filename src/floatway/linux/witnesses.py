@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from floatway.host.records import Connection, OvsFdb, Record
+from floatway.host.records import OvsFdb, Record
 from floatway.linux import openflow, spawn
 from floatway.linux.connection import HostConnection
 from floatway.linux.errors import OvsdbError
@@ -32,7 +32,7 @@ def ovs_fdb(conn: HostConnection, bridges: list[str], names: dict[tuple[str, int
         rpc.close()
 
 
-def connections(conn: HostConnection, names: list[str]) -> Later[Connection]:
+def connections(conn: HostConnection, names: list[str]) -> Later[Record]:
     """The tracked connections of these namespaces (``conntrack -L``)."""
     lists = [(name, spawn.start(["conntrack", "-L"], netns=name, fd=conn.handle(name).fd)) for name in names]
     return lambda: [record for name, listed in lists for record in parse_conntrack(listed.result(), name)]
