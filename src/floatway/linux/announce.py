@@ -3,11 +3,10 @@
 A broadcast request for the own address, then the same as a reply: some stacks update only on the one, some only on the other.
 """
 
-import socket
 import struct
 
+from floatway.linux import ethtool
 from floatway.linux.connection import HostConnection
-from floatway.linux.rtread import mac_text
 from floatway.linux.rtwrite import ip_bytes
 
 _ETH_P_ARP = 0x0806
@@ -22,13 +21,9 @@ def frame(mac: bytes, address: str, operation: int) -> bytes:
     return _BROADCAST + mac + struct.pack("!H", _ETH_P_ARP) + _ARP.pack(1, 0x0800, 6, 4, operation, mac, ip, target, ip)
 
 
-def announce(conn: HostConnection, netns: str, dev: str, address: str) -> str:
-    """Send request and reply from ``dev``; returns its MAC. Raises OSError when the device is absent or down."""
-    with conn.inside(netns):
-        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC)
-    with sock:
-        sock.bind((dev, 0))
-        mac: bytes = sock.getsockname()[4]
-        for operation in (1, 2):
-            sock.send(frame(mac, address, operation))
-        return mac_text(mac)
+def announce(conn: HostConnection, netns: str, dev: str, address: str) -> None:
+    """Send request and reply from ``dev``. Raises OSError when the device is absent or down."""
+    sock = conn.handle(netns).packet
+    mac = ethtool.mac(sock, dev)
+    for operation in (1, 2):
+        sock.sendto(frame(mac, address, operation), (dev, _ETH_P_ARP))

@@ -6,6 +6,7 @@ look at the list of namespaces drops those of vanished and re-made names.
 """
 
 import os
+import socket
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -44,10 +45,16 @@ class NetnsHandle:
         with netns.inside(self.fd):
             return Socket(NETLINK_NETFILTER)
 
+    @cached_property
+    def packet(self) -> socket.socket:
+        """A packet socket to send from; it receives nothing. Kept, since closing one costs the kernel a grace period (10 ms)."""
+        with netns.inside(self.fd):
+            return socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+
     def close(self) -> None:
         """Give back everything that would keep the namespace alive."""
-        for name in ("route", "netfilter"):
-            if isinstance(sock := self.__dict__.pop(name, None), Socket):
+        for name in ("route", "netfilter", "packet"):
+            if (sock := self.__dict__.pop(name, None)) is not None:
                 sock.close()
         if self.fd >= 0:
             os.close(self.fd)

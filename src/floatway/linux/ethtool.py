@@ -1,4 +1,4 @@
-"""Transmit checksum offload, as ``ethtool -k DEV`` shows and ``ethtool -K DEV tx off`` sets it (ioctl SIOCETHTOOL).
+"""What ioctl(2) tells about a device: its index, its MAC, and transmit checksum offload (``ethtool -k``, ``ethtool -K DEV tx off``).
 
 A veth end leaves checksums to the receiver; the userspace datapath passes such frames on and TCP stalls. So ours are off.
 """
@@ -8,7 +8,7 @@ import fcntl
 import struct
 from typing import Protocol
 
-_SIOCETHTOOL, _SIOCGIFINDEX = 0x8946, 0x8933
+_SIOCETHTOOL, _SIOCGIFINDEX, _SIOCGIFHWADDR = 0x8946, 0x8933, 0x8927
 _GTXCSUM, _STXCSUM = 0x16, 0x17
 _IFREQ = struct.Struct("=16sQ16x")
 
@@ -45,3 +45,10 @@ def index(sock: Handle, device: str) -> int:
     request = bytearray(struct.pack("=16si20x", device.encode(), 0))
     fcntl.ioctl(sock.fileno(), _SIOCGIFINDEX, request)
     return int(struct.unpack_from("=i", request, 16)[0])
+
+
+def mac(sock: Handle, device: str) -> bytes:
+    """The device's hardware address, six bytes. Raises OSError (ENODEV) when there is none."""
+    request = bytearray(struct.pack("=16s24x", device.encode()))
+    fcntl.ioctl(sock.fileno(), _SIOCGIFHWADDR, request)
+    return bytes(request[18:24])
