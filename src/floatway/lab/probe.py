@@ -21,7 +21,8 @@ from pathlib import Path
 import msgspec
 
 from floatway.host.records import Link, Netns
-from floatway.lab.lab import Lab, Node
+from floatway.lab.lab import Lab
+from floatway.lab.node import Node
 from floatway.linux.netns import inside
 from floatway.net.packet import ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, Packet
 from floatway.trace.result import Trace, Walk

@@ -1,0 +1,283 @@
+"""A whole cloud inside one machine: up, down, status, apply. All of it can be killed at any moment; ``down`` still leaves nothing.
+
+/run/floatway/lab/NAME/lab.json      the machines (pid and start time of each init)
+                       cloud.json    the cloud last applied
+"""
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from floatway.agent.reconcile import Outcome, reconcile
+from floatway.compile import names
+from floatway.lab import enter, machines, node, ovs, prerequisites
+from floatway.lab.errors import LabError
+from floatway.lab.node import Node, Role
+from floatway.linux.connection import HostConnection
+from floatway.model.cloud import Cloud
+from floatway.trace.world import Endpoint, Wire
+
+BASE = Path("/run/floatway/lab")
+FABRIC = "fabric"
+Progress = Callable[[str], None]
+
+
+class Lab(msgspec.Struct, frozen=True):
+    """A raised lab: the machines by name, the one with the cables, and how all are wired."""
+
+    name: str
+    nodes: dict[str, Node]
+    fabric: Node
+    wires: tuple[Wire, ...] = ()
+
+
+class NodeStatus(msgspec.Struct, frozen=True):
+    """One machine: does it live, does its Open vSwitch (None: has none), which addresses has it."""
+
+    name: str
+    role: Role
+    pid: int
+    alive: bool
+    open_vswitch: bool | None = None
+    host: str = ""
+    fixed_ips: tuple[str, ...] = ()
+    floating_ips: tuple[str, ...] = ()
+
+
+class LabStatus(msgspec.Struct, frozen=True):
+    """A lab as it is now."""
+
+    name: str
+    nodes: tuple[NodeStatus, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Does everything live that should?"""
+        return all(one.alive and one.open_vswitch is not False for one in self.nodes)
+
+
+def up(cloud: Cloud, *, name: str = "default", progress: Progress = lambda _: None) -> Lab:
+    """Raise the cloud; what of it is up already stays up, what has died is made again. Raises LabError, StepFailed, ReconcileError."""
+    progress("checking what the lab needs")
+    prerequisites.require()
+    _check(cloud, name)
+    with _locked():
+        known = _read(name)
+        if known is not None and not all(one.alive for one in (*known.nodes.values(), known.fabric)):
+            progress("a machine of the lab has died; making all anew")
+            _down(name)
+            known = None
+        elif known is None:
+            _down(name)  # machines of a lab that never got as far as its state file
+        lab = known or Lab(name=name, nodes={}, fabric=node.create(name, FABRIC, "fabric"))
+        _write(lab)
+        lab, _ = _converge(lab, cloud, progress)
+        return lab
+
+
+def apply(lab: Lab, cloud: Cloud, *, progress: Progress = lambda _: None) -> dict[str, Outcome]:
+    """Make a running lab be this cloud: machines come and go, every host is reconciled. Gives what each host did."""
+    _check(cloud, lab.name)
+    with _locked():
+        return _converge(load(lab.name), cloud, progress)[1]
+
+
+def down(name: str = "default") -> None:
+    """End every process of the lab; with them go its namespaces, devices and mounts. Then its files. Fine when there is none."""
+    if not BASE.exists() and not any(node.inits(name)):
+        return
+    with _locked():
+        _down(name)
+
+
+def load(name: str = "default") -> Lab:
+    """The lab of that name. Raises LabError when there is none."""
+    lab = _read(name)
+    if lab is None:
+        raise LabError(
+            f"there is no lab {name!r}; raise it with: floatway lab up"
+            + (f" --lab {name}" if name != "default" else "")
+        )
+    return lab
+
+
+def cloud_of(name: str = "default") -> Cloud:
+    """The cloud that the lab was last told to be."""
+    load(name)
+    return msgspec.json.decode((BASE / name / "cloud.json").read_bytes(), type=Cloud)
+
+
+def status(name: str = "default") -> LabStatus:
+    """How the lab's machines are. Raises LabError when there is no such lab."""
+    lab, cloud = load(name), cloud_of(name)
+    servers = {machines.node_name(server): server for server in cloud.servers.values()}
+    found: list[NodeStatus] = []
+    for one in lab.nodes.values():
+        server = servers.get(one.name) if one.role == "instance" else None
+        ports = cloud.ports_by_device.get(server.id, ()) if server else ()
+        found.append(
+            NodeStatus(
+                name=one.name,
+                role=one.role,
+                pid=one.pid,
+                alive=one.alive,
+                open_vswitch=ovs.running(one) if one.role == "compute" and one.alive else None,
+                host=server.host if server else "",
+                fixed_ips=tuple(fixed.ip_address for port in ports for fixed in port.fixed_ips),
+                floating_ips=tuple(
+                    fip.floating_ip_address for port in ports for fip in cloud.floating_ips_by_port.get(port.id, ())
+                ),
+            )
+        )
+    return LabStatus(name=name, nodes=tuple(found))
+
+
+def _check(cloud: Cloud, name: str) -> None:
+    if not name or not all(character.isalnum() or character in "-_." for character in name) or name.startswith("."):
+        raise LabError(f"{name!r} is not a name for a lab: letters, digits, dash and underscore")
+    machines.check_names(cloud)
+    if not machines.compute_hosts(cloud):
+        raise LabError("the cloud has no instance on any host: there is nothing to raise")
+
+
+def _converge(lab: Lab, cloud: Cloud, progress: Progress) -> tuple[Lab, dict[str, Outcome]]:
+    """Machines first, then the hosts' state, then the instances (whose taps the hosts then take in)."""
+    _replace(lab.name, "cloud.json", msgspec.json.encode(cloud))
+    hosts = machines.compute_hosts(cloud)
+    kind = ovs.datapath()
+    wanted: dict[str, tuple[Role, str]] = {host.name: ("compute", "") for host in hosts}
+    wanted[machines.OUTSIDE] = ("outside", "")
+    wanted |= {machines.node_name(server): ("instance", server.id) for server in cloud.servers.values()}
+    for name, one in lab.nodes.items():
+        if wanted.get(name) != (one.role, one.id):
+            progress(f"removing {name}")
+            node.kill(one.pid)
+    nodes = {name: one for name, one in lab.nodes.items() if one.alive and wanted.get(name) == (one.role, one.id)}
+    for name, (role, identity) in wanted.items():
+        if name not in nodes:
+            nodes[name] = node.create(lab.name, name, role, identity)
+    lab = Lab(name=lab.name, nodes=nodes, fabric=lab.fabric, wires=_wires(cloud))
+    _write(lab)
+    for host in hosts:
+        progress(f"host {host.name}: Open vSwitch ({'kernel' if kind == 'system' else 'userspace'} datapath)")
+        machines.wire_compute(nodes[host.name], host, lab.fabric, underlay=len(hosts) > 1)
+    progress("the network outside")
+    machines.wire_outside(nodes[machines.OUTSIDE], cloud, lab.fabric)
+    for server in cloud.servers.values():
+        progress(f"instance {machines.node_name(server)}")
+        machines.wire_instance(nodes[machines.node_name(server)], server, cloud, nodes[server.host])
+    realised = with_datapath(cloud, kind)
+    outcomes: dict[str, Outcome] = {}
+    for host in hosts:
+        progress(f"host {host.name}: bridges, namespaces, flows and rules")
+        outcomes[host.name] = enter.call(nodes[host.name], reconcile_here, realised, host.name)
+        if outcomes[host.name].waiting:
+            raise LabError(f"host {host.name} misses devices: {', '.join(outcomes[host.name].waiting)}")
+    return lab, outcomes
+
+
+def with_datapath(cloud: Cloud, kind: str) -> Cloud:
+    """The cloud with the datapath that this machine has, where a host does not ask for one."""
+    hosts = {
+        name: msgspec.structs.replace(host, datapath_type="netdev")
+        if kind == "netdev" and not host.datapath_type
+        else host
+        for name, host in cloud.hosts.items()
+    }
+    return msgspec.structs.replace(cloud, hosts=hosts)
+
+
+def reconcile_here(cloud: Cloud, host: str) -> Outcome:
+    """Reconcile the host that this process stands in."""
+    with HostConnection() as connection:
+        return reconcile(connection, cloud, host)
+
+
+def _wires(cloud: Cloud) -> tuple[Wire, ...]:
+    """Every cable of the lab, as the tracer wants to know them."""
+    wires: list[Wire] = []
+    hosts = machines.compute_hosts(cloud)
+    for index, physical in enumerate(machines.physical_networks(cloud)):
+        ends = [
+            Endpoint(host.name, host.bridge_nics[bridge])
+            for host in hosts
+            if (bridge := host.bridge_mappings.get(physical)) and bridge in host.bridge_nics
+        ]
+        wires.append(Wire(physical, (*ends, Endpoint(machines.OUTSIDE, f"eth{index}"))))
+    tunnels = tuple(Endpoint(host.name, machines.TUNNEL_NIC) for host in hosts if host.tunnel_ip)
+    if len(tunnels) > 1:
+        wires.append(Wire("tunnel", tunnels))
+    for server in cloud.servers.values():
+        for index, port in enumerate(cloud.ports_by_device.get(server.id, ())):
+            tap = names.device("tap", port.id)
+            ends = [Endpoint(machines.node_name(server), f"eth{index}"), Endpoint(server.host, tap)]
+            wires.append(Wire(tap, tuple(ends)))
+    return tuple(wires)
+
+
+# --- Files, lock, and the way down ------------------------------------------------------------------
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    """One up, apply or down at a time. The lock is the directory itself: no lock file to leave behind."""
+    while True:
+        BASE.mkdir(parents=True, exist_ok=True)
+        fd = os.open(BASE, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        try:
+            same = os.fstat(fd).st_ino == BASE.stat().st_ino
+        except FileNotFoundError:
+            same = False  # another took it away while we waited
+        if same:
+            break
+        os.close(fd)
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def _read(name: str) -> Lab | None:
+    try:
+        return msgspec.json.decode((BASE / name / "lab.json").read_bytes(), type=Lab)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise LabError(
+            f"{BASE / name / 'lab.json'} cannot be read ({error}); start over with: floatway lab down"
+        ) from error
+
+
+def _write(lab: Lab) -> None:
+    _replace(lab.name, "lab.json", msgspec.json.encode(lab))
+
+
+def _replace(name: str, file: str, data: bytes) -> None:
+    """All of the new content or all of the old, whenever this process dies."""
+    directory = BASE / name
+    directory.mkdir(parents=True, exist_ok=True)
+    aside = directory / f".{file}.new"
+    aside.write_bytes(data)
+    aside.replace(directory / file)
+
+
+def _down(name: str) -> None:
+    deadline = time.monotonic() + 30
+    while pids := list(node.inits(name)):
+        if time.monotonic() > deadline:
+            raise LabError(f"processes of the lab do not die: {pids}")
+        for pid in pids:
+            node.kill(pid)
+    shutil.rmtree(BASE / name, ignore_errors=True)
+    for directory in (BASE, BASE.parent):
+        try:
+            directory.rmdir()
+        except OSError:
+            break  # another lab is in there

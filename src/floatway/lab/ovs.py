@@ -1,0 +1,77 @@
+"""Open vSwitch of one compute host: a private ovsdb-server and ovs-vswitchd in the node's own /run and /etc.
+
+Datapath: the kernel's where its module is there, else the userspace one (``datapath_type=netdev``).
+"""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Literal
+
+from floatway.lab import enter
+from floatway.lab.errors import LabError
+from floatway.lab.node import Node
+
+SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
+RUN, DATABASE = Path("/run/openvswitch"), Path("/etc/openvswitch/conf.db")
+MANAGER = "ptcp:6640:127.0.0.1"
+
+
+def datapath() -> Literal["system", "netdev"]:
+    """The kernel's datapath if this machine has it or can load it."""
+    if Path("/sys/module/openvswitch").exists():
+        return "system"
+    try:
+        loaded = subprocess.run(["modprobe", "-q", "openvswitch"], check=False, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        loaded = False
+    return "system" if loaded and Path("/sys/module/openvswitch").exists() else "netdev"
+
+
+def start(node: Node) -> None:
+    """Start what of the two daemons does not run. Raises LabError with what the daemon said."""
+    enter.call(node, _start)
+
+
+def running(node: Node) -> bool:
+    """Do both daemons run?"""
+    return enter.call(node, _running)
+
+
+def _alive(daemon: str) -> bool:
+    try:
+        pid = int((RUN / f"{daemon}.pid").read_text())
+        return daemon in Path(f"/proc/{pid}/cmdline").read_text()
+    except (OSError, ValueError):
+        return False
+
+
+def _running() -> bool:
+    return _alive("ovsdb-server") and _alive("ovs-vswitchd")
+
+
+def _start() -> None:
+    if not _alive("ovsdb-server"):
+        if not DATABASE.exists():
+            DATABASE.parent.mkdir(parents=True, exist_ok=True)
+            _do("ovsdb-tool", "create", str(DATABASE), str(SCHEMA))
+        _do(
+            "ovsdb-server", str(DATABASE), f"--remote=punix:{RUN}/db.sock",
+            "--remote=db:Open_vSwitch,Open_vSwitch,manager_options", *_daemon("ovsdb-server"),
+        )  # fmt: skip
+        _do("ovs-vsctl", "--no-wait", "init", "--", "set-manager", MANAGER, "--", "set", "Open_vSwitch", ".",
+            "other_config:n-handler-threads=1", "other_config:n-revalidator-threads=1")  # fmt: skip
+    if not _alive("ovs-vswitchd"):
+        _do("ovs-vswitchd", f"unix:{RUN}/db.sock", *_daemon("ovs-vswitchd"))
+
+
+def _daemon(name: str) -> tuple[str, ...]:
+    return ("--detach", "--no-chdir", f"--pidfile={RUN}/{name}.pid", f"--log-file={RUN}/{name}.log", "-vconsole:off")
+
+
+def _do(*argv: str) -> None:
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, env={**os.environ, "OVS_RUNDIR": str(RUN)})
+    if done.returncode:
+        log = RUN / f"{argv[0]}.log"
+        said = done.stderr.strip() or (log.read_text()[-500:] if log.exists() else "")
+        raise LabError(f"{argv[0]} does not start: {said or f'exit status {done.returncode}'}")
