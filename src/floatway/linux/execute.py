@@ -36,10 +36,12 @@ def execute(conn: HostConnection, plan: Plan) -> None:
 
 
 def _batches(steps: tuple[Step, ...]) -> Iterator[list[Step]]:
-    """Neighbouring restores of different namespaces do not see each other: they may run at the same time."""
-    for restores, group in groupby(steps, key=lambda step: isinstance(step, Restore)):
+    """Neighbouring steps that do not see each other may run at the same time: restores of different namespaces, and forgetting
+    connections, for which the kernel walks its whole table each time."""
+    for kind, group in groupby(steps, key=type):
         together = list(group)
-        if restores and len({step.netns for step in together if isinstance(step, Restore)}) == len(together):
+        restores = {step.netns for step in together if isinstance(step, Restore)}
+        if kind is ConntrackDelete or len(restores) == len(together):
             yield together
         else:
             yield from ([step] for step in together)
