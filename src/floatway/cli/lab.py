@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from floatway.cli.completion import lab_nodes
-from floatway.cli.errors import BadInput
+from floatway.cli.errors import BadInput, Complaint
 from floatway.cli.host import CHANGES, need_root, show_applied, show_plan
 from floatway.cli.lazy import Lazy, LazyGroup
 from floatway.cli.options import File, json_option, lab_option, print_json
@@ -17,7 +17,8 @@ from floatway.cli.progress import lines
 
 if TYPE_CHECKING:
     from floatway.agent.reconcile import Outcome
-    from floatway.lab.lab import Lab, Node
+    from floatway.lab.lab import Lab, NodeStatus
+    from floatway.lab.node import Node
     from floatway.model.cloud import Cloud
 
 COMMANDS = {
@@ -29,6 +30,8 @@ COMMANDS = {
     "apply": Lazy("lab:apply", "Make them so."),
     "down": Lazy("lab:down", "Leave nothing behind."),
 }
+
+COMMAND_NOT_FOUND = 127  # as a shell says it
 
 EPILOG = """\b
 Examples:
@@ -98,27 +101,33 @@ def shell(node: str, netns: str, lab_name: str) -> None:
 @json_option
 @click.option("--detailed-exitcode", is_flag=True, help=f"End with {CHANGES} when there is something to do.")
 def plan(file: Path | None, lab_name: str, as_json: bool, detailed_exitcode: bool) -> None:
-    """Print what would make the lab's hosts as FILE (or the reference cloud) wants them. Nothing is changed."""
-    from floatway.lab import enter
+    """Print what would make the lab's hosts as FILE wants them, or else as the lab was last told. Nothing is changed."""
+    from floatway.lab import enter, ovs
+    from floatway.lab import lab as labs
 
-    cloud = read(file)
-    hosts = [node for node in load(lab_name).nodes.values() if node.role == "compute"]
+    cloud = read(file) if file else None
+    raised = load(lab_name)
+    cloud = labs.with_datapath(cloud or labs.cloud_of(lab_name), ovs.datapath())
+    hosts = [node for node in raised.nodes.values() if node.role == "compute" and node.name in cloud.hosts]
     outcomes = {node.name: enter.call(node, dry_run, cloud, node.name) for node in hosts}
     show_plan(outcomes, as_json)
     if detailed_exitcode and any(outcome.plan for outcome in outcomes.values()):
         raise click.exceptions.Exit(CHANGES)
 
 
-@click.command("apply", epilog="\b\nExample:\n  floatway lab apply cloud.yaml")
+@click.command(
+    "apply", epilog="\b\nExamples:\n  floatway lab apply cloud.yaml\n  floatway lab apply        mend what was broken"
+)
 @click.argument("file", required=False, type=File)
 @lab_option
 @json_option
 def apply(file: Path | None, lab_name: str, as_json: bool) -> None:
-    """Make the running lab's hosts as FILE (or the reference cloud) wants them."""
+    """Make the running lab be as FILE wants it, or else as it was last told: machines come and go, hosts are reconciled."""
     from floatway.lab import lab as labs
 
-    cloud = read(file)
-    show_applied(labs.apply(load(lab_name), cloud), as_json)
+    cloud = read(file) if file else None
+    raised = load(lab_name)
+    show_applied(labs.apply(raised, cloud or labs.cloud_of(lab_name)), as_json)
 
 
 @click.command("status", epilog="\b\nExample:\n  floatway lab status --json")
@@ -133,10 +142,21 @@ def status(lab_name: str, as_json: bool) -> None:
         import msgspec
 
         print_json(msgspec.to_builtins(found))
-        return
-    raised = load(lab_name)
-    for node in raised.nodes.values():
-        click.echo(f"{node.name:<24} {node.role:<10} init {node.pid}")
+    else:
+        for node in found.nodes:
+            click.echo(f"{node.name:<24} {node.role:<9} {said_of(node)}")
+    if not found.healthy:
+        raise Complaint("not all of the lab lives", mend="floatway lab up    makes it anew")
+
+
+def said_of(node: "NodeStatus") -> str:
+    """A machine's health and addresses."""
+    health = click.style("up", fg="green") if node.alive else click.style("dead", fg="red")
+    if node.open_vswitch is not None:
+        health += ", Open vSwitch runs" if node.open_vswitch else click.style(", Open vSwitch is dead", fg="red")
+    addresses = "".join(f"  {address}" for address in node.fixed_ips)
+    addresses += "".join(f"  floating {address}" for address in node.floating_ips)
+    return f"{health}{f'  on {node.host}' if node.host else ''}{addresses}"
 
 
 def read(file: Path | None) -> "Cloud":
@@ -170,7 +190,11 @@ def run(lab_name: str, name: str, netns: str, argv: tuple[str, ...]) -> int:
 
     node = find(load(lab_name), name)
     sys.stdout.flush()
-    ended: subprocess.CompletedProcess[bytes] = enter.run(node, argv, netns=netns)
+    try:
+        ended: subprocess.CompletedProcess[bytes] = enter.run(node, argv, netns=netns)
+    except FileNotFoundError:
+        click.echo(f"{argv[0]}: command not found", err=True)
+        return COMMAND_NOT_FOUND
     return ended.returncode if ended.returncode >= 0 else 128 - ended.returncode
 
 
