@@ -21,10 +21,6 @@ from contextlib import contextmanager
 from importlib import resources
 
 import msgspec
-from floatway.lab.sample import big_cloud
-from floatway.lab.world import observe_world
-from floatway.trace.question import Question
-from floatway.trace.walk import walk
 from measure import Figure, figure, timed
 
 from floatway.agent.agent import Agent
@@ -32,12 +28,16 @@ from floatway.agent.reconcile import reconcile
 from floatway.compile.allocations import Allocations, allocate
 from floatway.compile.host import Memo, compile_host
 from floatway.host.commands import commands
-from floatway.lab import enter, lab
+from floatway.lab import enter, lab, ovs
+from floatway.lab.sample import big_cloud
+from floatway.lab.world import observe_world
 from floatway.linux.connection import HostConnection
 from floatway.model.cloud import Cloud
 from floatway.model.load import cloud_from_text
 from floatway.model.resources import FloatingIp, Port
 from floatway.net.packet import ICMP_ECHO_REPLY
+from floatway.trace.question import Question
+from floatway.trace.walk import walk
 
 PORTS, ROUTERS, FLOATING_IPS = 200, 20, 200
 HOST = "compute1"
@@ -46,8 +46,10 @@ POLL_SECONDS = 0.005
 
 
 def big() -> Cloud:
-    """The big host's cloud."""
-    return big_cloud(ports=PORTS, routers=ROUTERS, floating_ips=FLOATING_IPS, host=HOST)
+    """The big host's cloud, with the datapath that this machine has."""
+    return lab.with_datapath(
+        big_cloud(ports=PORTS, routers=ROUTERS, floating_ips=FLOATING_IPS, host=HOST), ovs.datapath()
+    )
 
 
 def reference() -> Cloud:
@@ -89,12 +91,17 @@ def change_port(cloud: Cloud, number: int) -> Cloud:
 def big_lab(cloud: Cloud, tell: Callable[[str], None]) -> Iterator[lab.Lab]:
     """The big host with one instance that lives; the other instances are their taps, as far as the host can see."""
     alive = next(iter(cloud.servers.values()))
+    others = {port.id: port for port in instance_ports(cloud) if port.device_id != alive.id}
+    small = msgspec.structs.replace(
+        cloud,
+        servers={alive.id: alive},
+        ports={key: port for key, port in cloud.ports.items() if key not in others},
+        floating_ips={key: fip for key, fip in cloud.floating_ips.items() if fip.port_id not in others},
+    )
     lab.down(LAB)
     try:
-        raised = lab.up(msgspec.structs.replace(cloud, servers={alive.id: alive}), name=LAB, progress=tell)
-        enter.call(
-            raised.nodes[HOST], make_taps, [tap(port) for port in instance_ports(cloud) if port.device_id != alive.id]
-        )
+        raised = lab.up(small, name=LAB, progress=tell)
+        enter.call(raised.nodes[HOST], make_taps, [tap(port) for port in others.values()])
         yield raised
     finally:
         lab.down(LAB)
@@ -112,7 +119,7 @@ def tap(port: Port) -> str:
 
 def make_taps(names: list[str]) -> None:
     """Stand-ins for the instances that do not live here."""
-    batch = "".join(f"link add {name} type dummy\nlink set {name} up\n" for name in names)
+    batch = "".join(f"tuntap add dev {name} mode tap\nlink set {name} up\n" for name in names)
     subprocess.run(["ip", "-batch", "-"], input=batch, text=True, check=True)
 
 
@@ -146,8 +153,12 @@ def reconcile_idle(cloud: Cloud, runs: int) -> tuple[list[float], dict[str, floa
             if outcome.plan:
                 raise SystemExit(f"not idle: {[commands(step) for step in outcome.plan.steps]}")
             phases.append(outcome.seconds)
-    medians = {name: round(1000 * statistics.median(p[name] for p in phases), 2) for name in phases[0]}
-    return taken, medians, len(outcome.desired)
+    return taken, medians(phases), len(outcome.desired)
+
+
+def medians(phases: list[dict[str, float]]) -> dict[str, float]:
+    """Milliseconds of each phase."""
+    return {name: round(1000 * statistics.median(p[name] for p in phases), 2) for name in phases[0]}
 
 
 def bench_floating_ip(raised: lab.Lab, cloud: Cloud) -> Iterator[Figure]:
@@ -155,14 +166,17 @@ def bench_floating_ip(raised: lab.Lab, cloud: Cloud) -> Iterator[Figure]:
     fip = living(cloud)
     without = msgspec.structs.replace(cloud, floating_ips={k: v for k, v in cloud.floating_ips.items() if k != fip.id})
     applied, replied, typed = [], [], 0
+    phases: list[dict[str, float]] = []
     with ThreadPoolExecutor(2) as pool:
         for _ in range(7):
             asking = pool.submit(enter.call, raised.nodes["outside"], first_reply, fip.floating_ip_address, 20.0)
-            began, ended, typed = pool.submit(enter.call, raised.nodes[HOST], give, without, cloud).result()
+            began, ended, typed, seconds = pool.submit(enter.call, raised.nodes[HOST], give, without, cloud).result()
             heard = asking.result()
             applied.append((ended - began) / 1e6)
             replied.append((heard - began) / 1e6)
-    yield figure("floating-ip", "applied", applied, commands=typed)
+            phases.append(seconds)
+    done = figure("floating-ip", "applied", applied, commands=typed)
+    yield msgspec.structs.replace(done, phases_ms=medians(phases))
     yield figure("floating-ip", "first reply outside", replied, 50)
 
 
@@ -173,14 +187,15 @@ def living(cloud: Cloud) -> FloatingIp:
     return next(fip for fip in cloud.floating_ips.values() if fip.port_id in ports)
 
 
-def give(without: Cloud, cloud: Cloud) -> tuple[int, int, int]:
-    """Without it until outside has noticed, then with it; monotonic nanoseconds of begin and end, and commands."""
+def give(without: Cloud, cloud: Cloud) -> tuple[int, int, int, dict[str, float]]:
+    """Without it until outside has noticed, then with it; monotonic nanoseconds of begin and end, commands, phases."""
     with Agent(HOST) as agent:
         agent.reconcile(without)
         time.sleep(1.5)
         began = time.monotonic_ns()
         outcome = agent.apply(cloud)
-        return began, time.monotonic_ns(), sum(len(commands(step)) for step in outcome.plan.steps)
+        ended = time.monotonic_ns()
+        return began, ended, sum(len(commands(step)) for step in outcome.plan.steps), outcome.seconds
 
 
 def first_reply(address: str, patience: float) -> int:
