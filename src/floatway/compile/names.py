@@ -10,7 +10,7 @@ from floatway.net.address import ip_int
 
 DEVICE_LENGTH = 14
 CHAIN_LENGTH = 28
-SET_LENGTH = 31
+SET_LENGTH = 29  # the kernel takes 31; Neutron leaves room for the "-n" of a set to be swapped in
 WRAP = "neutron-openvswi"
 
 BR_INT, BR_TUN = "br-int", "br-tun"
@@ -28,7 +28,7 @@ def port_chain(direction: str, port_id: str) -> str:
 
 
 def group_set(group_id: str) -> str:
-    """The ipset with the IPv4 addresses of a security group's members, cut to 31 characters."""
+    """The ipset with the IPv4 addresses of a security group's members, cut to 29 characters."""
     return f"NIPv4{group_id}"[:SET_LENGTH]
 
 

@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -162,6 +163,7 @@ def _pass_on(inner: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: os.kill(inner, signal.SIGTERM))
     status = os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1])
     if status < 0:
-        signal.signal(-status, signal.SIG_DFL)
+        with suppress(OSError):  # SIGKILL has no other disposition
+            signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     os._exit(status if status >= 0 else 128 - status)

@@ -1,7 +1,7 @@
 """The cables of a lab: one switch per physical network, one for the tunnels, in a node of its own.
 
     compute eth4 ── p0 ┐
-    outside eth0 ── p1 ┴ sw-physnet1 (Linux bridge)          compute eth1 ── p2 ── sw-tunnel
+    outside eth1 ── p1 ┴ sw-physnet1 (Linux bridge)          compute eth1 ── p2 ── sw-tunnel
 
 The veth pairs are made inside the fabric's network namespace, so nothing ever stands in the machine's own.
 """

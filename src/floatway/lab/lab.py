@@ -209,7 +209,7 @@ def _wires(cloud: Cloud) -> tuple[Wire, ...]:
             for host in hosts
             if (bridge := host.bridge_mappings.get(physical)) and bridge in host.bridge_nics
         ]
-        wires.append(Wire(physical, (*ends, Endpoint(machines.OUTSIDE, f"eth{index}"))))
+        wires.append(Wire(physical, (*ends, Endpoint(machines.OUTSIDE, machines.outside_device(index)))))
     tunnels = tuple(Endpoint(host.name, machines.TUNNEL_NIC) for host in hosts if host.tunnel_ip)
     if len(tunnels) > 1:
         wires.append(Wire("tunnel", tunnels))

@@ -1,6 +1,6 @@
 """The machines of a lab and how each is wired: compute hosts, instances, and the host outside.
 
-test  eth0 ==== tap8aa5e3b4-6c  cy2-compute02  eth4 ── sw-physnet1 ── eth0  outside (192.168.0.1)
+test  eth0 ==== tap8aa5e3b4-6c  cy2-compute02  eth4 ── sw-physnet1 ── eth1  outside (192.168.0.1)
 """
 
 from pathlib import Path
@@ -30,7 +30,7 @@ def external_networks(cloud: Cloud) -> list[Network]:
 
 
 def physical_networks(cloud: Cloud) -> list[str]:
-    """Physical networks of external networks, in order: outside has eth0, eth1, … on them."""
+    """Physical networks of external networks, in order: outside has eth1, eth2, … on them."""
     return list(dict.fromkeys(net.provider_physical_network or "" for net in external_networks(cloud)))
 
 
@@ -62,12 +62,17 @@ def _tunnel_address(address: str, underlay: bool) -> None:
     subprocess.run(["ip", "address", "replace", f"{address}/{TUNNEL_PREFIX}", "dev", device], check=True)
 
 
+def outside_device(index: int) -> str:
+    """The outside host's device on the index-th physical network: eth1 first, as in the reference."""
+    return f"eth{index + 1}"
+
+
 def wire_outside(node: Node, cloud: Cloud, plant: Node) -> None:
     """The gateway of every external subnet, with the MAC that a host's pins name for it."""
     pinned = next((host.pins.macs["gateway"] for host in cloud.hosts.values() if "gateway" in host.pins.macs), "")
     present = fabric.links(node)
     for index, physical in enumerate(physical_networks(cloud)):
-        device = f"eth{index}"
+        device = outside_device(index)
         if device not in present:
             mac = pinned if pinned and not index else names.made_up_mac(OUTSIDE, device)
             fabric.plug(plant, physical, node, device, mac=mac)
