@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from floatway.host.ownership import COOKIE, owned
-
 from floatway.host.records import (
     Address,
     Chain,

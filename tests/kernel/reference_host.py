@@ -5,8 +5,8 @@ from importlib import resources
 from pathlib import Path
 
 import msgspec
-from floatway.host.ownership import owned
 
+from floatway.host.ownership import owned
 from floatway.host.state import HostState, diff
 from floatway.model.cloud import Cloud
 from floatway.model.load import cloud_from_text

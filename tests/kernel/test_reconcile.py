@@ -4,10 +4,10 @@ import random
 
 import msgspec
 import pytest
-from floatway.host.commands import commands
 
 from floatway.agent.agent import Agent
 from floatway.agent.reconcile import ReconcileError, reconcile
+from floatway.host.commands import commands
 from floatway.host.ownership import COOKIE, owned
 from floatway.host.records import (
     Address,
@@ -23,8 +23,10 @@ from floatway.host.records import (
     Rule,
 )  # fmt: skip
 from floatway.host.state import HostState
+from floatway.host.steps import Plan
 from floatway.linux import by_commands
 from floatway.linux.connection import HostConnection
+from floatway.linux.execute import execute
 from floatway.linux.observe import observe
 from floatway.model.cloud import Cloud
 from kernel.damage import damages
@@ -167,7 +169,7 @@ def test_every_kind_of_damage_is_repaired() -> None:
             assert differences(whole, mended.observed) == "", f"{kind}: {command}"
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(3))
 def test_random_damage_is_repaired(seed: int) -> None:
     """Many at once, in any mixture; commands that fail because an earlier one took their object are part of it."""
     cloud = reference()
@@ -175,12 +177,31 @@ def test_random_damage_is_repaired(seed: int) -> None:
     chance = random.Random(seed)
     with HostConnection() as conn:
         whole = converged(conn, cloud)
-        for _ in range(3):
-            every = [command for choices in damages(whole).values() for command in choices]
-            for command in chance.sample(every, 12):
+        for number in (2, 6, 20):
+            choices = {kind: commands for kind, commands in damages(whole).items() if commands}
+            done = [chance.choice(choices[kind]) for kind in chance.choices(list(choices), k=number)]
+            for command in done:
                 sh(f"{command} || true")
             mended = reconcile(conn, cloud, HOST)
-            assert differences(whole, mended.observed) == ""
+            assert differences(whole, mended.observed) == "", done
+
+
+def test_a_crash_after_any_step_is_recovered_from() -> None:
+    """Law L9 on a real kernel: the plan is cut off after its N-th step, and a new agent goes on."""
+    cloud = reference()
+    start(cloud)
+    empty = Cloud(hosts=cloud.hosts)
+    with HostConnection() as conn:
+        whole = converged(conn, cloud)
+        reconcile(conn, empty, HOST)
+        steps = reconcile(conn, cloud, HOST, dry_run=True).plan.steps
+    for number in range(1, len(steps), 2):
+        with HostConnection() as conn:
+            execute(conn, Plan(steps=reconcile(conn, cloud, HOST, dry_run=True).plan.steps[:number]))
+        with HostConnection() as conn:
+            mended = reconcile(conn, cloud, HOST)
+            assert differences(whole, mended.observed) == "", f"after step {number}: {steps[number - 1]}"
+            reconcile(conn, empty, HOST)
 
 
 def test_a_killed_vswitchd_is_recovered_from() -> None:
