@@ -4,6 +4,7 @@
     cloud.md         the fields of cloud.yaml, from its JSON Schema
     dispositions.md  how a trace ends
     differences.md   where our texts and the reference's differ, from text/normalise.py
+    faults.md        the codes that a trace gives to failures, and their repairs
 
 ``python docs/generate.py`` writes, ``--check`` compares and ends with 1 when a page is stale.
 """
@@ -21,7 +22,9 @@ import click
 
 from floatway.cli.main import cli
 from floatway.model.schema import cloud_schema
+from floatway.text.normalise import CHOSEN, TOOL_AGE
 from floatway.trace import result
+from floatway.trace.faults import REPAIRS
 from floatway.trace.result import SUCCESS, Disposition
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -34,6 +37,8 @@ def pages() -> dict[str, str]:
         "cli.md": cli_page(),
         "cloud.md": cloud_page(),
         "dispositions.md": dispositions_page(),
+        "differences.md": differences_page(),
+        "faults.md": faults_page(),
     }
     return {name: NOTE + text.rstrip() + "\n" for name, text in made.items()}
 
@@ -147,6 +152,45 @@ def member_docs(enum: type) -> dict[str, str]:
             case ast.Assign(targets=[ast.Name(id=name)]), ast.Expr(value=ast.Constant(value=str(text))):
                 found[name] = prose(text)
     return found
+
+
+def faults_page() -> str:
+    """Fault code -> repair."""
+    head = [
+        "# Faults and their repairs\n",
+        "Where the state shows why a packet died, the trace names the fault (`code` in JSON) and how to repair it, with the packet's own\n"
+        "addresses in place of the words in braces.\n",
+        "| code | repair |\n|---|---|",
+    ]
+    return "\n".join([*head, *(f"| `{code}` | {cell(text)} |" for code, text in REPAIRS.items())])
+
+
+# --- The reference -----------------------------------------------------------------------------------
+
+
+def differences_page() -> str:
+    """Both lists, with the reason of each."""
+    parts = [
+        "# Differences from the reference\n",
+        "The golden tests run the reference's commands in the lab and compare with its transcript of 2018, line by line. Every difference\n"
+        "that they allow is a named rule in one file, `src/floatway/text/normalise.py`, which this page lists.\n",
+    ]
+    for title, differences in (
+        ("## Newer kernel and tools", TOOL_AGE),
+        ("## Chosen by us", CHOSEN),
+    ):
+        parts.append(f"{title}\n\n| difference | in | reason |\n|---|---|---|")
+        parts += [
+            f"| {one.name} | {', '.join(f'`{command}`' for command in one.commands)} | {cell(one.reason)} |"
+            for one in differences
+        ]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def cell(text: str) -> str:
+    """Text that may stand in a table."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def main() -> None:
