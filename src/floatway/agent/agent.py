@@ -13,9 +13,12 @@ from floatway.agent.reconcile import Clock, Outcome, reconcile
 from floatway.compile.allocations import allocate
 from floatway.compile.host import Memo, compile_host
 from floatway.host.plan import plan as make_plan
+from floatway.host.records import Link
+from floatway.host.state import HostState
 from floatway.linux.connection import HostConnection
 from floatway.linux.errors import StepFailed
 from floatway.linux.execute import execute
+from floatway.linux.observe import host_links
 from floatway.model.cloud import Cloud
 
 
@@ -63,7 +66,7 @@ class Agent:
         with clock.phase("compile"):
             desired = compile_host(cloud, self.host, allocations, self._memo)
         with clock.phase("plan"):
-            plan = make_plan(last.desired, desired)
+            plan = make_plan(self._known(last, desired), desired)
         try:
             with clock.phase("execute"):
                 execute(self.conn, plan)
@@ -79,3 +82,10 @@ class Agent:
             rounds=1 if plan else 0,
         )
         return self._last
+
+    def _known(self, last: Outcome, desired: HostState) -> HostState:
+        """What is there as far as we know: what we made, and the devices that others made for what is newly wanted."""
+        asked = {link.key for link in desired.records(Link, lambda link: link.kind == "foreign")}
+        if new := asked - last.desired.table(Link).keys():
+            return last.desired.replaced(*(link for link in host_links(self.conn) if link.key in new))
+        return last.desired

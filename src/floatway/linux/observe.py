@@ -67,6 +67,12 @@ def _observe(conn: HostConnection, sysctls: Iterable[tuple[str, str]], witnesses
     return _state(records)
 
 
+def host_links(conn: HostConnection) -> list[Link]:
+    """The devices of the host's own namespace alone, far ends out of sight."""
+    rows: Rows = {"": rtread.links(conn.handle("").route)}
+    return [link for link in _links(conn, rows, frozenset()) if isinstance(link, Link)]
+
+
 def _state(records: Iterable[Record]) -> HostState:
     """First come, first kept: two kernel objects can share a natural key (a broadcast route on two devices), and the kernel
     uses the first."""
