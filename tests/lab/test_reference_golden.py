@@ -34,7 +34,7 @@ def sh() -> Iterator[Sh]:
 CASES: list[tuple[str, Command, str, str, str]] = [
     ("instance.ip-a", "ip a", "test", "", "ip a"),
     ("instance.route-n", "route -n", "test", "", "route -n"),
-    ("instance.arp-a", "arp -a", "test", "", "arp -a"),
+    ("instance.arp-a", "arp -a", "test", "", "arp -an"),
     ("host.brctl-show", "brctl show", HOST, "", "brctl show"),
     ("host.iptables-S.8aa5", "iptables -S", HOST, "", "iptables -S | grep 8aa5"),
     ("host.ovs-vsctl-show", "ovs-vsctl show", HOST, "", "ovs-vsctl show"),

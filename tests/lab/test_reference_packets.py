@@ -55,8 +55,8 @@ def restored(sh: Sh, cloud: Cloud) -> Iterator[Applied]:
 def tcp(sh: Sh, client: str, server: str, target: str, port: int) -> str:
     """What the client hears from a server that answers each connection with its peer's address."""
     script = (
-        "import socket;s=socket.create_server(('0.0.0.0',%d));print('ready',flush=True);"
-        "c,a=s.accept();c.sendall((a[0]+'\\n').encode()+b'x'*200000);c.close()" % port
+        f"import socket;s=socket.create_server(('0.0.0.0',{port}));print('ready',flush=True);"
+        "c,a=s.accept();c.sendall((a[0]+'\n').encode()+b'x'*200000);c.close()"
     )
     with enter.popen(sh.lab.nodes[server], ["python3", "-c", script]) as listening:
         assert listening.stdout is not None
@@ -72,8 +72,8 @@ def tcp(sh: Sh, client: str, server: str, target: str, port: int) -> str:
 
 def udp(sh: Sh, client: str, server: str, target: str, port: int) -> str:
     script = (
-        "import socket;s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);s.bind(('0.0.0.0',%d));"
-        "print('ready',flush=True);d,a=s.recvfrom(99);s.sendto(a[0].encode(),a)" % port
+        f"import socket;s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);s.bind(('0.0.0.0',{port}));"
+        "print('ready',flush=True);d,a=s.recvfrom(99);s.sendto(a[0].encode(),a)"
     )
     ask = (
         "import socket;s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);s.settimeout(1);"

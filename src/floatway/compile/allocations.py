@@ -60,9 +60,9 @@ def recover(observed: HostState, cloud: Cloud, host: str) -> Allocations:
     for address in observed.table(Address).values():
         router = address.netns.removeprefix("qrouter-")
         if router in wanted.routers and address.link == names.device("rfp-", router):
-            given = address.cidr.partition("/")[0]
-            if ip_int(given) in LINK_LOCAL_PAIRS and given not in links.values():
-                links.setdefault(router, given)
+            local = address.cidr.partition("/")[0]
+            if ip_int(local) in LINK_LOCAL_PAIRS and local not in links.values():
+                links.setdefault(router, local)
     return Allocations(vlans, priorities, links)
 
 

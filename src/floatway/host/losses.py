@@ -91,7 +91,7 @@ def _must_replug(port: OvsPort, place: Link | None, observed: HostState, want: H
     )
 
 
-_WORD = re.compile(r'"([^"]+)"|(?:in_port=|output:)([A-Za-z0-9]+)')
+_WORD = re.compile(r'"([^"]+)"|(?:in_port=|output:)([A-Za-z][A-Za-z0-9]*)(?=[,\s]|$)')
 
 
 def _mentions(flow: Flow, names: set[str]) -> bool:
@@ -100,4 +100,4 @@ def _mentions(flow: Flow, names: set[str]) -> bool:
 
 def flow_ports(flow: Flow) -> set[str]:
     """The port names a flow's match and actions speak of."""
-    return {quoted or bare for quoted, bare in _WORD.findall(f"{flow.match} {flow.actions}") if not bare.isdigit()}
+    return {quoted or bare for quoted, bare in _WORD.findall(f"{flow.match} {flow.actions}")}
