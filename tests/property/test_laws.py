@@ -17,6 +17,7 @@ from floatway.host.records import (
     Link,
     Neighbour,
     Netns,
+    OvsBridge,
     OvsPort,
     Record,
     Route,
