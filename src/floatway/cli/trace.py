@@ -2,27 +2,36 @@
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from floatway.cli.completion import lab_nodes
 from floatway.cli.errors import FAILED, BadInput
+from floatway.cli.host import need_root
 from floatway.cli.options import colour_option, json_option, lab_option, print_json
 
 if TYPE_CHECKING:
     from floatway.trace.question import Question
+    from floatway.trace.result import Trace, Walk
+    from floatway.trace.world import World
+
+HEADERS = {"icmp": 20 + 8, "udp": 20 + 8, "tcp": 20 + 20}
+"""Bytes that IP and the protocol put before a payload."""
+EPHEMERAL = range(40000, 60000)
 
 EPILOG = """\b
 Examples:
   floatway trace test --to 192.168.0.1                          an instance's ping to the gateway outside
   floatway trace --from 192.168.0.1 --to 192.168.10.106         from outside to a floating IP
   floatway trace --from 192.168.0.1 --to 192.168.10.106 --tcp --dport 22
-  floatway trace test --to 192.168.0.1 --size 1423 --df         does it fit?
+  floatway trace test --to 192.168.0.1 --size 1423              does it fit?
+  floatway trace test --to 192.168.0.1 --probe                  and does a real packet go that way?
   floatway trace test --to 192.168.0.1 --json | jq .forward.disposition
 
 \b
-Exit status: 0 delivered (and answered), 1 not, 2 no such machine or address."""
+Exit status: 0 delivered and answered (and a probe agrees), 1 not, 2 no such machine or address."""
 
 
 @click.command("trace", epilog=EPILOG)
@@ -35,8 +44,10 @@ Exit status: 0 delivered (and answered), 1 not, 2 no such machine or address."""
 @click.option("--dport", type=click.IntRange(1, 65535), metavar="PORT", help="Destination port.  [tcp: 22, udp: 53]")
 @click.option("--sport", type=click.IntRange(1, 65535), metavar="PORT", help="Source port.")
 @click.option("--size", type=click.IntRange(0, 65507), metavar="BYTES", help="Payload, as ping -s counts it.")
-@click.option("--df", is_flag=True, help="Don't fragment.")
+@click.option("--df/--no-df", default=True, show_default=True, help="Don't fragment, as Linux sends by default.")
 @click.option("--no-reply", is_flag=True, help="Only the way there.")
+@click.option("--brief", is_flag=True, help="Only the stations, without what happens there and the evidence.")
+@click.option("--probe", "probing", is_flag=True, help="Send the real packet too, and say where it was seen.")
 @lab_option
 @json_option
 @colour_option
@@ -50,6 +61,8 @@ def trace(  # one parameter per option
     size: int | None,
     df: bool,
     no_reply: bool,
+    brief: bool,
+    probing: bool,
     lab_name: str,
     as_json: bool,
     colour: str,
@@ -57,28 +70,49 @@ def trace(  # one parameter per option
     """Follow a packet hop by hop: where it is, what happens to it, and the line that decides.
 
     WHO is an instance or machine by name, a port id, an address or a floating IP. The states of all hosts are read
-    once; the walk itself touches nothing and sends nothing.
+    once; the walk itself touches nothing and sends nothing, unless --probe asks for it.
     """
-    question = ask(start or source, target, proto or "icmp", dport, sport, size, df)
-    if start and source and start != source:
-        raise BadInput(f"two senders: {start} and --from {source}", mend="name one")
+    question = ask(start, source, target, proto or "icmp", dport, sport, size, df)
+    from floatway.cli.notes import notes, verdict
     from floatway.lab import lab
+    from floatway.lab.probe import probe
     from floatway.lab.world import observe_world
     from floatway.trace import render
     from floatway.trace.walk import walk
 
-    walked = walk(observe_world(lab.load(lab_name)), question)
+    running = lab.load(lab_name)
+    need_root()
+    world = observe_world(running)
+    walked = walk(world, fresh(question, world))
+    probed = probe(running, world, walked) if probing else None
+    good = (walked.forward.ok if no_reply else walked.ok) and (probed is None or probed.agrees)
     if no_reply:
-        walked = type(walked)(source=walked.source, target=walked.target, forward=walked.forward)
+        walked = msgspec.structs.replace(walked, reply=None)
     if as_json:
-        print_json(render.to_json(walked))
+        print_json(render.to_json(walked) | ({"probe": msgspec.to_builtins(probed)} if probed else {}))
     else:
-        click.echo(render.text(walked, colour=wants_colour(colour)), color=True)
-    if not (walked.forward.ok if no_reply else walked.ok):
+        paint = wants_colour(colour)
+        shown = stations(walked) if brief else walked
+        click.echo(render.text(shown, paint, notes(walked, probed) if probed else ((), ())), color=True)
+        if probed:
+            word = verdict(probed)
+            click.echo(click.style(word, fg="green" if probed.agrees else "red") if paint else word, color=True)
+    if not good:
         raise click.exceptions.Exit(FAILED)
 
 
+def stations(walk: "Walk") -> "Walk":
+    """The walk without its steps; a failure's reason and evidence stay, at the end."""
+
+    def bare(trace: "Trace") -> "Trace":
+        return msgspec.structs.replace(trace, hops=tuple(msgspec.structs.replace(hop, steps=()) for hop in trace.hops))
+
+    reply = bare(walk.reply) if walk.reply else None
+    return msgspec.structs.replace(walk, forward=bare(walk.forward), reply=reply)
+
+
 def ask(
+    start: str | None,
     source: str | None,
     target: str | None,
     proto: str,
@@ -88,20 +122,37 @@ def ask(
     df: bool,
 ) -> "Question":
     """The question that the options put; refuses what has no meaning."""
-    from floatway.trace.question import Question
-
-    if not source or not target:
-        said = source or "test"
+    if start and source and start != source:
+        raise BadInput(f"two senders: {start} and --from {source}", mend="name one")
+    sender = start or source
+    if not sender or not target:
         raise BadInput(
             "a trace needs a sender and a receiver",
-            mend=f"floatway trace {said} --to {target or '192.168.0.1'}",
+            mend=f"floatway trace {sender or 'test'} --to {target or '192.168.0.1'}",
         )
     if proto == "icmp" and (dport or sport):
         raise BadInput("a ping has no ports", mend="add --tcp or --udp")
-    given: dict[str, Any] = {"sport": sport, "dport": dport, "size": size}
-    return Question(
-        source=source, target=target, proto=proto, df=df, **{k: v for k, v in given.items() if v is not None}
-    )
+    from floatway.trace.question import Question
+
+    length = None if size is None else size + HEADERS[proto]
+    return Question(source=sender, target=target, proto=proto, sport=sport, dport=dport, size=length, df=df)
+
+
+def fresh(question: "Question", world: "World") -> "Question":
+    """The question with a source port (a ping's identifier) that no connection has yet, as a new sender's would be."""
+    if question.sport is not None:
+        return question
+    from floatway.host.records import Connection
+
+    used = {
+        port
+        for machine in world.machines.values()
+        for record in machine.state.table(Connection).values()
+        for way in (record.original, record.reply)
+        for port in (way.sport, way.dport)
+    }
+    free = next((port for port in EPHEMERAL if port not in used), EPHEMERAL.start)
+    return msgspec.structs.replace(question, sport=free)
 
 
 def wants_colour(choice: str) -> bool:

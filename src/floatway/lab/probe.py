@@ -14,7 +14,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -25,13 +25,13 @@ from floatway.lab.lab import Lab
 from floatway.lab.node import Node
 from floatway.linux.netns import inside
 from floatway.net.packet import ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, Packet
-from floatway.trace.result import Trace, Walk
+from floatway.trace.result import Hop, Trace, Walk
 from floatway.trace.world import World
 
 ETH_P_ALL = 3
 SO_TIMESTAMPNS = 35
 IP_MTU_DISCOVER, IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE = 10, 0, 3
-PACKET_OUTGOING = 4
+PACKET_HOST, PACKET_OUTGOING = 0, 4
 IP_HEADER, ICMP_HEADER, UDP_HEADER = 20, 8, 8
 PATIENCE = 3.5
 """Seconds to wait for an answer: longer than three ARP requests, one a second."""
@@ -48,6 +48,8 @@ class Sighting(msgspec.Struct, frozen=True):
     outgoing: bool
     answer: bool
     at: float
+    addressed: bool = False
+    """The frame's destination is this very device (packet(7), PACKET_HOST): not flooded, not overheard."""
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -73,7 +75,6 @@ class Probe(msgspec.Struct, frozen=True):
     sightings: tuple[Sighting, ...]
     forward: tuple[Mark, ...]
     reply: tuple[Mark, ...]
-    arrived: bool
     answered: bool
     refused: str = ""
     disagreement: str = ""
@@ -124,7 +125,7 @@ def probe(lab: Lab, world: World, walk: Walk) -> Probe:
         sequence=secrets.randbits(32),
         payload=b"" if packet.proto == "tcp" else secrets.token_bytes(min(size, 16)),
     )
-    begins, ends = walk.forward.hops[0], walk.forward.hops[-1]
+    begins = walk.forward.hops[0]
     with ExitStack() as stack:
         watchers = {
             stack.enter_context(_watch(node, netns)): (node.name, netns)
@@ -145,7 +146,6 @@ def probe(lab: Lab, world: World, walk: Walk) -> Probe:
                     sightings += _read(ready, watchers[ready], marker, sent)
                 break
     sightings.sort(key=lambda sighting: sighting.at)
-    arrived = any(not s.answer and s.host == ends.host and not s.outgoing for s in sightings)
     answered = any(s.answer and s.host == begins.host and not s.outgoing for s in sightings)
     forward = marks(walk.forward, world, sightings, answer=False)
     reply = marks(walk.reply, world, sightings, answer=True) if walk.reply else ()
@@ -153,42 +153,42 @@ def probe(lab: Lab, world: World, walk: Walk) -> Probe:
         sightings=tuple(sightings),
         forward=forward,
         reply=reply,
-        arrived=arrived,
         answered=answered,
         refused=refused,
-        disagreement=disagreement(walk, forward, reply, answered),
+        disagreement=disagreement(walk, forward, reply, answered) or beyond(walk, world, sightings),
     )
 
 
-def marks(trace: Trace, world: World, sightings: list[Sighting], *, answer: bool) -> tuple[Mark, ...]:
+def marks(trace: Trace, world: World, sightings: Iterable[Sighting], *, answer: bool) -> tuple[Mark, ...]:
     """One mark for each hop of the trace."""
-    first: dict[tuple[str, str, str, bool], float] = {}
+    first: dict[tuple[str, str, str], float] = {}
     for seen in sightings:
         if seen.answer == answer:
-            first.setdefault((seen.host, seen.netns, seen.device, seen.outgoing), seen.at)
-
-    def watched(host: str, netns: str, device: str) -> bool:
-        machine = world.machines.get(host)
-        return machine is not None and machine.state.get(Link, netns, device) is not None
-
+            first.setdefault((seen.host, seen.netns, seen.device), seen.at)
     found = []
     for hop in trace.hops:
-        at = {
-            device: min(
-                (first[key] for out in (False, True) if (key := (hop.host, hop.netns, device, out)) in first),
-                default=None,
-            )
-            for device in (hop.ingress, hop.egress)
-        }
+        ingress, egress = (where(world, hop, device) for device in (hop.ingress, hop.egress))
         found.append(
             Mark(
-                ingress=at[hop.ingress],
-                egress=at[hop.egress],
-                ingress_watched=watched(hop.host, hop.netns, hop.ingress),
-                egress_watched=watched(hop.host, hop.netns, hop.egress),
+                ingress=first.get(ingress) if ingress else None,
+                egress=first.get(egress) if egress else None,
+                ingress_watched=ingress is not None,
+                egress_watched=egress is not None,
             )
         )
     return tuple(found)
+
+
+def where(world: World, hop: Hop, device: str) -> tuple[str, str, str] | None:
+    """Host, namespace and name of a hop's device; None for what is no device of the kernel (a patch port). A port of a bridge
+    may be in another namespace than the bridge."""
+    machine = world.machines.get(hop.host)
+    if machine is None or not device:
+        return None
+    if machine.state.get(Link, hop.netns, device) is not None:
+        return hop.host, hop.netns, device
+    places = [link.netns for link in machine.state.table(Link).values() if link.name == device]
+    return (hop.host, places[0], device) if len(places) == 1 else None
 
 
 def disagreement(walk: Walk, forward: tuple[Mark, ...], reply: tuple[Mark, ...], answered: bool) -> str:
@@ -203,6 +203,18 @@ def disagreement(walk: Walk, forward: tuple[Mark, ...], reply: tuple[Mark, ...],
         for hop, mark in zip(trace.hops, seen, strict=True):
             if not mark.seen:
                 return f"the walk goes by {hop.host} {hop.node} ({hop.ingress} to {hop.egress}); the packet was not seen there"
+    return ""
+
+
+def beyond(walk: Walk, world: World, sightings: Iterable[Sighting]) -> str:
+    """A packet that the walk says is lost, and that came to a machine (other than a router) all the same."""
+    if walk.forward.ok:
+        return ""
+    passed = {hop.host for hop in walk.forward.hops}
+    for seen in sightings:
+        machine = world.machines.get(seen.host)
+        if machine and machine.role != "compute" and seen.host not in passed and seen.addressed and not seen.answer:
+            return f"the walk says {walk.forward.disposition}; the packet came to {seen.device} of {seen.host}"
     return ""
 
 
@@ -254,6 +266,7 @@ def _read(watcher: socket.socket, place: tuple[str, str], marker: Marker, sent: 
             outgoing=address[2] == PACKET_OUTGOING,
             answer=answer,
             at=max(0.0, stamp - sent),
+            addressed=address[2] == PACKET_HOST,
         )
 
 
@@ -300,7 +313,7 @@ def checksum(data: bytes) -> int:
     """The Internet checksum (RFC 1071)."""
     if len(data) % 2:
         data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -48,7 +48,7 @@ def test_no_such_file() -> None:
 
 def test_duplicate_mac_is_named_with_file_and_path(example: Path) -> None:
     text = example.read_text()
-    example.write_text(text.replace("fa:16:3e:30:c9:5b", "fa:16:3e:ae:b3:e7"))
+    example.write_text(text.replace("fa:16:3e:5d:21:0c", "fa:16:3e:ae:b3:e7"))
     result = run("cloud", "check", str(example))
     assert result.exit_code == 2
     assert str(example) in result.output
