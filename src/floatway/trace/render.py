@@ -6,12 +6,13 @@
            4     1  fa:16:3e:78:d6:60    0
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from floatway.net.packet import Packet
-from floatway.trace.result import SUCCESS, Change, Evidence, Hop, Step, StepKind, Trace, Walk
+from floatway.trace.result import SUCCESS, Change, Disposition, Evidence, Hop, Step, StepKind, Trace, Walk
 
 RESET, BOLD, DIM, RED, GREEN, YELLOW, CYAN = (f"\x1b[{code}m" for code in ("0", "1", "2", "31", "32", "33", "36"))
 HIDDEN = frozenset({"length", "ttl", "df", "tun_id"})
@@ -27,23 +28,36 @@ class _Pen:
         return f"{''.join(styles)}{text}{RESET}" if self.colour and text else text
 
 
-def text(walk: Walk, colour: bool = False) -> str:
-    """Both directions, hop by hop, then the verdict."""
+class Note(msgspec.Struct, frozen=True):
+    """A word beside a hop (what a real packet did there); ``good`` None is neither good nor bad."""
+
+    text: str
+    good: bool | None = None
+
+
+def text(walk: Walk, colour: bool = False, notes: tuple[Sequence[Note], Sequence[Note]] = ((), ())) -> str:
+    """Both directions, hop by hop, then the verdict. ``notes`` go beside the hops, there and back."""
     pen = _Pen(colour)
-    blocks = [_direction(pen, f"{walk.source} to {walk.target}", walk.forward)]
+    blocks = [_direction(pen, f"{walk.source} to {walk.target}", walk.forward, notes[0])]
     if walk.reply is not None:
-        blocks.append(_direction(pen, f"The answer, {walk.target} to {walk.source}", walk.reply))
+        blocks.append(_direction(pen, f"The answer, {walk.target} to {walk.source}", walk.reply, notes[1]))
     return "\n\n".join([*blocks, _verdict(pen, walk)])
 
 
-def _direction(pen: _Pen, title: str, trace: Trace) -> str:
-    head = [pen(title, BOLD), f"  {_packet(trace.packet)}"]
-    hops = [
-        line
-        for number, hop in enumerate(trace.hops, 1)
-        for line in ("", *_hop(pen, number, hop, hop is trace.hops[-1], trace))
-    ]
-    return "\n".join([*head, *hops, "", *_end(pen, trace)])
+def _direction(pen: _Pen, title: str, trace: Trace, notes: Sequence[Note]) -> str:
+    lines = [pen(title, BOLD), f"  {_packet(trace.packet)}"]
+    for number, hop in enumerate(trace.hops, 1):
+        first, *rest = _hop(pen, number, hop, hop is trace.hops[-1], trace)
+        lines += [
+            *([""] if hop.steps or number == 1 else []),
+            first + (_note(pen, notes[number - 1]) if number <= len(notes) else ""),
+            *rest,
+        ]
+    return "\n".join([*lines, "", *_end(pen, trace)])
+
+
+def _note(pen: _Pen, note: Note) -> str:
+    return "   " + pen(note.text, {True: GREEN, False: RED, None: DIM}[note.good])
 
 
 def _packet(packet: Packet) -> str:
@@ -110,6 +124,8 @@ def _end(pen: _Pen, trace: Trace) -> list[str]:
 def _verdict(pen: _Pen, walk: Walk) -> str:
     if walk.ok:
         return pen("The packet arrives, and so does the answer.", GREEN)
+    if walk.forward.disposition is Disposition.DELIVERED and walk.reply is None:
+        return pen("The packet arrives.", GREEN)
     if walk.forward.ok and walk.reply is None:
         return pen("The packet leaves what is known; whether an answer comes cannot be said.", YELLOW)
     if walk.forward.ok:
