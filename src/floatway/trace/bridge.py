@@ -122,9 +122,18 @@ def _leaving(switching: "Switching", course: Course, out: Place, sight: Sight) -
     first = netfilter.hook(switching.ctx, "FORWARD", course, out, sight)
     if first.stopped is not None:
         return first
+    if not any(step.kind is StepKind.FILTER for step in first.steps) and _guest(sight):
+        text = f"no rule of a security group looks at {_guest(sight)}"
+        proof = evidence.absent(sight.netns, f"iptables -S neutron-openvswi-FORWARD | grep {_guest(sight)}")
+        step = Step(StepKind.FILTER, text, (proof,), code="SG_CHAIN_MISSING")
+        first = msgspec.structs.replace(first, steps=(*first.steps, step))
     there = msgspec.structs.replace(sight, tracked=first.tracked)
     second = netfilter.hook(switching.ctx, "POSTROUTING", first.course, out, there)
     return msgspec.structs.replace(second, steps=(*first.steps, *second.steps))
+
+
+def _guest(sight: Sight) -> str:
+    return next((name for name in (sight.physdev_in, sight.physdev_out) if name.startswith("tap")), "")
 
 
 def _on(known: Index, master: Link) -> bool:

@@ -52,6 +52,11 @@ def route(record: Route) -> Evidence:
     """The route's line: ``route -n`` for the main table, as the reference reads it, else ``ip route ls table N``."""
     if record.table == 254 and record.type == "unicast":
         return Evidence(inside(record.netns, "route -n"), _route_n(record))
+    return route_as_ip(record)
+
+
+def route_as_ip(record: Route) -> Evidence:
+    """The route's line in ``ip route``."""
     words = [] if record.type == "unicast" else [record.type]
     words.append(record.prefix)
     words += ["via", record.via] if record.via else []
@@ -60,6 +65,7 @@ def route(record: Route) -> Evidence:
     words += ["scope", record.scope] if record.scope not in ("global", "") else []
     words += ["src", record.src] if record.src else []
     words += ["metric", str(record.metric)] if record.metric else []
+    words += ["mtu", "lock", str(record.mtu_lock)] if record.mtu_lock else []
     table = TABLES.get(record.table, str(record.table))
     return Evidence(inside(record.netns, f"ip route ls table {table}"), " ".join(words))
 

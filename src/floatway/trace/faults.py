@@ -6,7 +6,7 @@ no route for 172.12.10.4, a floating IP exists, no `from 172.12.10.4 lookup 16` 
 import re
 from collections.abc import Iterator
 
-from floatway.host.records import Chain, Link, Netns, Rule
+from floatway.host.records import Chain, Link, Netns
 from floatway.net.packet import Packet
 from floatway.text.iptables import parse_rule
 from floatway.trace import evidence, routing
@@ -46,6 +46,7 @@ REPAIRS = {
     "SG_NO_RULE": "openstack security group rule create --protocol {proto}{port} GROUP",
     "SG_SPOOF_DROP": "openstack port set --allowed-address ip-address={src},mac-address={src_mac} PORT",
     "OVS_RESTART_FLOWS_LOST": "write the flows again: floatway apply",
+    "SG_CHAIN_MISSING": "write the port's chains and the jumps to them again: floatway apply",
     "IP_FORWARD_OFF": "sysctl -w net.ipv4.ip_forward=1 in the namespace",
 }
 
@@ -133,15 +134,22 @@ def of_unreached(ctx: Context, mac: str) -> tuple[str, str, tuple[Evidence, ...]
                     evidence.vsctl(there, record),
                 )
             device = there.internal.get(port.device)
-            if device is None or not device.up or (record is None and place.netns == ""):
+            unplugged = record is None and port.device.startswith(("qvo", "qr-", "fg-"))
+            if device is None or not device.up or unplugged:
                 proof = evidence.link(device) if device else evidence.absent("", f"ip link show {port.device}")
                 return (
                     of_device(port.device, present=device is not None),
-                    f"{port.device} is {'down' if device else 'missing'}",
+                    f"{port.device} is {_lack(device)}",
                     (proof,),
                 )
     first = owners[0]
     return "", f"{first.device} of {first.netns or first.host} has it, but no copy got there", ()
+
+
+def _lack(device: Link | None) -> str:
+    if device is None:
+        return "missing"
+    return "on no bridge" if device.up else "down"
 
 
 def _ports_towards(ctx: Context, place: Place) -> Iterator[Place]:
@@ -235,11 +243,25 @@ def _down(known: Index, netns: str, prefix: str) -> bool:
     )
 
 
-def of_redirect(known: Index, netns: str, packet: Packet, rule: Rule | None) -> str:
-    """Does a packet go to central SNAT although its sender has a floating IP here?"""
+def of_redirect(known: Index, netns: str, packet: Packet, found: routing.Found) -> str:
+    """Does a packet go to central SNAT although its sender has a floating IP here? Then the fault that sends it there."""
+    rule = found.rule
     if rule is None or rule.src == "all" or rule.table == FIP_TABLE or not netns.startswith("qrouter-"):
         return ""
-    return "FIP_RULE_MISSING" if floating_of(known, netns, packet.src) else ""
+    if not floating_of(known, netns, packet.src):
+        return ""
+    if any(one.table == FIP_TABLE for one in found.looked):
+        return _lost_way_out(known, netns) or "FIP_T16_NODEFAULT"
+    return "FIP_RULE_MISSING"
+
+
+def of_source(known: Index, netns: str, packet: Packet, egress: str) -> str:
+    """Does a packet leave for the fip namespace with a fixed address as its source?"""
+    if not egress.startswith("rfp-") or not netns.startswith("qrouter-"):
+        return ""
+    if (netns, packet.src) in known.local or packet.src in floating_ips(known):
+        return ""
+    return "FIP_SNAT_MISSING"
 
 
 def of_unanswered(ctx: Context, place: Place, address: str) -> tuple[str, str, tuple[Evidence, ...]]:

@@ -64,7 +64,7 @@ class _Visit:
         packet = self.course.packet
         found = routing.lookup(self.known, self.netns, packet.dst, packet.src, iif)
         if found.route is not None and not found.local:
-            code = faults.of_redirect(self.known, self.netns, packet, found.rule)
+            code = faults.of_redirect(self.known, self.netns, packet, found)
             if found.evidence and found.rule is not None and found.rule.src + found.rule.iif != "all":
                 rule = f"{'iif ' + found.rule.iif if found.rule.iif else 'from ' + found.rule.src}"
                 lacking = (
@@ -127,23 +127,28 @@ class _Visit:
         route = found.route
         link = self.known.link(self.netns, route.dev) if route is not None else None
         packet = self.course.packet
-        if link is None or link.mtu < SMALLEST_MTU or packet.length <= link.mtu:
+        if link is None or route is None:
+            return None
+        mtu, proof, what = link.mtu, evidence.link(link), link.name
+        if 0 < route.mtu_lock < mtu:
+            mtu, proof, what = route.mtu_lock, evidence.route_as_ip(route), f"the route to {route.prefix}"
+        if mtu < SMALLEST_MTU or packet.length <= mtu:
             return None
         if packet.df:
-            reason = f"{self.node}: {packet.length} bytes do not fit {link.name}, whose MTU is {link.mtu}, and must not be fragmented"
+            reason = (
+                f"{self.node}: {packet.length} bytes do not fit {what}, whose MTU is {mtu}, and must not be fragmented"
+            )
             place = Place(self.host, self.netns, link.name)
             return Stopped(
                 Disposition.MTU_EXCEEDED,
                 reason,
-                (evidence.link(link),),
+                (proof,),
                 "MTU_OVERLAY",
                 place,
                 faults.repair("MTU_OVERLAY", packet),
             )
-        self.say(
-            StepKind.ROUTE, f"cut into fragments of at most {link.mtu} bytes for {link.name}", (evidence.link(link),)
-        )
-        self.course = msgspec.structs.replace(self.course, packet=msgspec.structs.replace(packet, length=link.mtu))
+        self.say(StepKind.ROUTE, f"cut into fragments of at most {mtu} bytes for {what}", (proof,))
+        self.course = msgspec.structs.replace(self.course, packet=msgspec.structs.replace(packet, length=mtu))
         return None
 
     def hand_over(self, found: Found) -> Sent | Branch:
@@ -266,7 +271,11 @@ def receive(ctx: Context, course: Course, place: Place) -> Sent | Branch:
     visit.course = msgspec.structs.replace(visit.course, packet=msgspec.structs.replace(packet, ttl=packet.ttl - 1))
     egress = found.route.dev if found.route else ""
     stopped = visit.hook("FORWARD", egress) or visit.hook("POSTROUTING", egress)
-    return visit.end(stopped) if stopped is not None else visit.hand_over(found)
+    if stopped is not None:
+        return visit.end(stopped)
+    if visit.course.packet.src == packet.src and (code := faults.of_source(known, netns, packet, egress)):
+        visit.say(StepKind.NAT, f"no rule translates {packet.src}: it leaves with its fixed address", code=code)
+    return visit.hand_over(found)
 
 
 def _martian(visit: _Visit, place: Place) -> Stopped | None:

@@ -4,6 +4,8 @@ transmit ──▶ veth peer │ far end of the cable │ bridge ──▶ recei
                                                     └──▶ every copy of a flood is followed, one branch each
 """
 
+import itertools
+
 import msgspec
 
 from floatway.host.records import Link, OvsBridge, OvsPort, Tuple5
@@ -256,9 +258,7 @@ def _nobody(ctx: Context, sent: Sent, branches: list[Branch]) -> Branch:
     longest = branches[0].course.hops
     if len(branches) > 1 and len(common) < len(longest):
         parting = longest[len(common)]
-        kept = tuple(
-            step for step in parting.steps if step.kind not in (StepKind.LEARNED_MAC, StepKind.VLAN, StepKind.PATCH)
-        )
+        kept = tuple(itertools.takewhile(lambda step: step.kind is not StepKind.LEARNED_MAC, parting.steps))
         steps = (*kept, Step(StepKind.DROP, reason, proof, code=code))
         common.append(msgspec.structs.replace(parting, egress="", steps=steps))
     return Branch(msgspec.structs.replace(branches[0].course, hops=tuple(common)), stop)

@@ -111,7 +111,7 @@ def _evidence(pen: _Pen, proof: Evidence, *, repeated: bool) -> list[str]:
 
 def _end(pen: _Pen, trace: Trace) -> list[str]:
     style = GREEN if trace.disposition in SUCCESS else RED
-    code = f" ({trace.code})" if trace.code and not trace.ok else ""
+    code = f" ({trace.code})" if trace.code else ""
     lines = [f"{pen(trace.disposition.value, style, BOLD)}{code}  {trace.reason}"]
     if not trace.ok:
         for proof in trace.evidence:

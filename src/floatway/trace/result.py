@@ -22,7 +22,7 @@ class Disposition(StrEnum):
     DROPPED_BY_RULE = "DROPPED_BY_RULE"
     """an iptables rule, or the policy of a chain, dropped it"""
     DROPPED_BY_FLOW = "DROPPED_BY_FLOW"
-    """a flow of an Open vSwitch bridge dropped it, or none matched"""
+    """a flow of an Open vSwitch bridge dropped it, or none matched; or its way ends at a port that is down or gone"""
     NO_ROUTE = "NO_ROUTE"
     """no table that the rules allow has a route to the destination"""
     UNREACHABLE_ROUTE = "UNREACHABLE_ROUTE"
@@ -38,6 +38,9 @@ class Disposition(StrEnum):
     UNKNOWN_STATE = "UNKNOWN_STATE"
     """the state needed for the decision is missing or was not understood"""
 
+
+ARRIVED = frozenset({Disposition.DELIVERED, Disposition.ACCEPTED_BY_HOST})
+"""What an answer needs: one that leaves for somewhere unknown has not come back."""
 
 SUCCESS = frozenset({Disposition.DELIVERED, Disposition.EXITS_NETWORK, Disposition.ACCEPTED_BY_HOST})
 
@@ -131,4 +134,4 @@ class Walk(msgspec.Struct, frozen=True):
     @property
     def ok(self) -> bool:
         """Both directions arrived."""
-        return self.forward.ok and self.reply is not None and self.reply.ok
+        return self.forward.ok and self.reply is not None and self.reply.disposition in ARRIVED

@@ -9,11 +9,12 @@ from floatway.net.packet import ICMP_ECHO_REPLY, Packet, TcpFlags
 from floatway.trace import faults, ip, layer2
 from floatway.trace.course import Arrived, Branch, Context, Course, Place, Sent, Session, Stopped
 from floatway.trace.question import TTL, Question, packet_of
-from floatway.trace.result import Disposition, Trace, Walk
+from floatway.trace.result import ARRIVED, Disposition, Trace, Walk
 from floatway.trace.world import World
 
 HOPS = 128
-ANSWERED = frozenset({Disposition.DELIVERED, Disposition.ACCEPTED_BY_HOST})
+HARMLESS = frozenset({"BR_NF_OFF", "DVR_ARP_MISSING", "SG_CHAIN_MISSING"})
+"""Faults that let the packet through: noticed, but no reason for a loss."""
 
 
 def walk(world: World, question: Question) -> Walk:
@@ -22,11 +23,14 @@ def walk(world: World, question: Question) -> Walk:
     sender, packet = packet_of(ctx, question)
     forward, course, place = _follow(ctx, sender.host, sender.netns, Course(packet))
     reply: Trace | None = None
-    if forward.disposition in ANSWERED and place is not None:
+    if forward.disposition in ARRIVED and place is not None:
         answer = Course(answer_to(course.packet, forward.packet.length), sessions=_settled(course.sessions))
         reply, _, _ = _follow(ctx, place.host, place.netns, answer)
+        if not reply.code and reply.disposition not in ARRIVED:
+            code, lost = noted(course)
+            reply = msgspec.structs.replace(reply, code=code, repair=faults.repair(code, lost))
         back = reply.hops[-1].host if reply.hops else ""
-        if reply.disposition in ANSWERED and back != sender.host:
+        if reply.disposition in ARRIVED and back != sender.host:
             reason = f"the answer went to {back}, not to {sender.host}"
             reply = msgspec.structs.replace(
                 reply, disposition=Disposition.NO_ROUTE, reason=reason, code="ASYM_ROUTING_CT"
@@ -62,15 +66,21 @@ def _follow(ctx: Context, host: str, netns: str, course: Course) -> tuple[Trace,
         stopped = state.end
     course = state.course
     first = course.hops[0].packet if course.hops else course.packet
-    ok = stopped.disposition in ANSWERED
-    code = stopped.code or ("" if ok else _noted(course))
+    ok = stopped.disposition in ARRIVED
+    code, packet = (stopped.code, course.packet) if stopped.code or ok else noted(course)
     trace = Trace(
         packet=first, hops=course.hops, disposition=stopped.disposition, reason=stopped.reason, evidence=stopped.evidence,
-        code=code, repair=stopped.repair or faults.repair(code, course.packet) if not ok else "",
+        code=code, repair=stopped.repair or (faults.repair(code, packet) if not ok else ""),
     )  # fmt: skip
     return trace, course, stopped.heading
 
 
-def _noted(course: Course) -> str:
-    """The first fault that a step noticed on the way."""
-    return next((step.code for hop in course.hops for step in hop.steps if step.code), "")
+def noted(course: Course) -> tuple[str, Packet]:
+    """The first fault that a step noticed on the way, and the packet as it came there."""
+    before = course.packet
+    for hop in course.hops:
+        for step in hop.steps:
+            if step.code and step.code not in HARMLESS:
+                return step.code, before
+        before = hop.packet
+    return "", course.packet
