@@ -56,7 +56,7 @@ def tcp(sh: Sh, client: str, server: str, target: str, port: int) -> str:
     """What the client hears from a server that answers each connection with its peer's address."""
     script = (
         f"import socket;s=socket.create_server(('0.0.0.0',{port}));print('ready',flush=True);"
-        "c,a=s.accept();c.sendall((a[0]+'\n').encode()+b'x'*200000);c.close()"
+        "c,a=s.accept();c.sendall((a[0]+'\\n').encode()+b'x'*200000);c.close()"
     )
     with enter.popen(sh.lab.nodes[server], ["python3", "-c", script]) as listening:
         assert listening.stdout is not None

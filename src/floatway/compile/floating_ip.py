@@ -55,8 +55,13 @@ def way_out(external: Network, gateway_port: Port, subnets: tuple[Subnet, ...], 
     return [Route(netns=names.fip(external.id), prefix="default", table=table, via=gateway, dev=fg)]
 
 
-def floating_ip(fip: FloatingIp, priority: int, rfp_address: str) -> list[Record]:
-    """The rule that sends the fixed address to table 16, and the route that leads the floating IP to the router."""
+def floating_ip(fip: FloatingIp, priority: int, rfp_address: str, mtu: int) -> list[Record]:
+    """The rule that sends the fixed address to table 16, and the route that leads the floating IP to the router.
+
+    ``mtu`` is that of the instance's network where it is smaller than the external one's, else 0. It is locked to the route:
+    a packet too big is answered here, from an address that outside knows. The router could not: it has no way to
+    answer with an address of its own (main holds no default route), and path MTU discovery (RFC 1191) would fail.
+    """
     router_id, fixed = fip.router_id or "", fip.fixed_ip_address or ""
     return [
         Rule(netns=names.qrouter(router_id), priority=priority, src=fixed, table=FIP_TABLE),
@@ -65,5 +70,6 @@ def floating_ip(fip: FloatingIp, priority: int, rfp_address: str) -> list[Record
             prefix=fip.floating_ip_address,
             via=rfp_address,
             dev=names.device("fpr-", router_id),
+            mtu_lock=mtu,
         ),
     ]

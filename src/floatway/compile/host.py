@@ -6,13 +6,13 @@ inputs are the same values is taken as it was. The key of a fragment is where it
 
 from collections.abc import Callable, Iterator
 
-from floatway.compile import bridges, firewall, floating_ip, names, network, port, router
+from floatway.compile import bridges, dvr, firewall, floating_ip, names, network, port, router, snat, tunnels
 from floatway.compile.allocations import Allocations
 from floatway.compile.view import HostView
 from floatway.host.records import Netns, Record
 from floatway.host.state import HostState, Key
 from floatway.model.cloud import Cloud
-from floatway.model.resources import Host, Network, Port
+from floatway.model.resources import OWNER_ROUTER_INTERFACE, Host, Network, Port
 
 Origin = tuple[str, str]
 """A logical object: (resource type, id)."""
@@ -25,7 +25,7 @@ class Memo:
     """Fragments of earlier compiles. One per resident agent; grows to the host's size and forgets what is gone."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Origin, str], tuple[tuple[object, ...], list[Record]]] = {}
+        self._known: dict[tuple[Origin, str], tuple[Callable[..., list[Record]], tuple[object, ...], list[Record]]] = {}
 
     def fragments(self, wanted: Iterator[Fragment]) -> Iterator[tuple[Origin, list[Record]]]:
         """The records of every fragment, made anew only where an input changed."""
@@ -33,10 +33,10 @@ class Memo:
         for origin, aspect, make, inputs in wanted:
             key = (origin, aspect)
             known = before.get(key)
-            if known is None or not _same(known[0], inputs):
-                known = (inputs, make(*inputs))
+            if known is None or known[0] is not make or not _same(known[1], inputs):
+                known = (make, inputs, make(*inputs))
             now[key] = known
-            yield origin, known[1]
+            yield origin, known[2]
         self._known = now
 
 
@@ -62,7 +62,7 @@ def origins(cloud: Cloud, host: str, allocations: Allocations) -> dict[tuple[typ
 
 def _fragments(view: HostView, allocations: Allocations) -> Iterator[Fragment]:
     host = view.host
-    others = tuple(other for name, other in view.cloud.hosts.items() if name != host.name)
+    others = tuple(other for name, other in sorted(view.cloud.hosts.items()) if name != host.name)
     yield ("host", host.name), "bridges", bridges.host_bridges, (host, others)
     yield from _networks(view, allocations)
     yield from _ports(view, allocations)
@@ -79,43 +79,33 @@ def _networks(view: HostView, allocations: Allocations) -> Iterator[Fragment]:
         remote = tuple(
             (port_, tunnel)
             for port_ in cloud.ports_by_network.get(net.id, ())
-            if port_.binding_host_id not in ("", host.name) and (tunnel := cloud.hosts[port_.binding_host_id].tunnel_ip)
+            if port_.binding_host_id not in ("", host.name)
+            # a distributed interface is everywhere, whatever host its port was last seen on
+            and port_.device_owner != OWNER_ROUTER_INTERFACE
+            and (tunnel := cloud.hosts[port_.binding_host_id].tunnel_ip)
         )
-        yield ("network", net.id), "remote", network.remote_ports, (net, tag, remote if host.tunnel_ip else ())
+        yield ("network", net.id), "remote", tunnels.remote_ports, (net, tag, remote if host.tunnel_ip else ())
 
 
 def _ports(view: HostView, allocations: Allocations) -> Iterator[Fragment]:
     cloud, host = view.cloud, view.host
-    remote_groups: dict[str, None] = {}
+    remote_groups: set[str] = set()
     for one in view.instance_ports:
         net, tag = cloud.networks[one.network_id], allocations.local_vlans[one.network_id]
         yield ("port", one.id), "plug", port.instance_port, (one, net, tag, host)
-        gateway = _gateway_mac(view, one)
+        gateway = view.gateway(one)
         if gateway and one.admin_state_up:
-            inputs = (tag, one, names.device("qvo", one.id), gateway)
-            yield ("port", one.id), "dvr", network.behind_distributed_router, inputs
+            inputs = (net, tag, one, names.device("qvo", one.id), gateway.port.mac_address)
+            yield ("port", one.id), "dvr", dvr.behind_distributed_router, inputs
         if one.port_security_enabled:
             groups = tuple(cloud.security_groups[group] for group in one.security_groups)
             yield ("port", one.id), "chains", firewall.port_chains, (one, groups)
-            remote_groups.update((r.remote_group_id, None) for g in groups for r in g.rules if r.remote_group_id)
-    for group_id in remote_groups:
+            remote_groups.update(firewall.remote_groups(groups))
+    for group_id in sorted(remote_groups):
         members = cloud.members_by_group.get(group_id, ())
-        yield (
-            ("security_group", group_id),
-            "members",
-            _one(firewall.group_members),
-            (cloud.security_groups[group_id], members),
-        )
+        yield ("security_group", group_id), "members", firewall.group_members, (group_id, members)
     tags = {net.id: allocations.local_vlans[net.id] for net in view.networks}
     yield ("host", host.name), "firewall", firewall.shared_chains, (view.instance_ports, tags)
-
-
-def _gateway_mac(view: HostView, one: Port) -> str:
-    """The MAC that stands for the router of the port's subnet: that of the subnet's gateway, else of any interface."""
-    candidates = [i for interfaces in view.interfaces.values() for i in interfaces if i.network.id == one.network_id]
-    subnets = {fixed.subnet_id for fixed in one.fixed_ips}
-    candidates.sort(key=lambda i: (i.subnet.id not in subnets, i.address != i.subnet.gateway_ip, i.port.id))
-    return candidates[0].port.mac_address if candidates else ""
 
 
 def _external_networks(view: HostView) -> Iterator[Fragment]:
@@ -135,8 +125,10 @@ def _router(view: HostView, allocations: Allocations, router_id: str) -> Iterato
         device = names.device("qr-", each.port.id)
         tag = allocations.local_vlans[each.network.id]
         yield ("port", each.port.id), "plug", _internal_port, (each.port, each.network, tag, device)
-        yield ("port", each.port.id), "link", _one(router.interface_link), (router_id, each.port, each.network, device)
-        yield ("port", each.port.id), "dvr", network.distributed_interface, (each.network, tag, host, each.port, device)
+        yield ("port", each.port.id), "link", router.interface_link, (router_id, each.port, each.network, device)
+        first = view.interfaces_by_network[each.network.id][0].port is each.port
+        inputs = (each.network, tag, host, each.port, device, first)
+        yield ("port", each.port.id), "dvr", dvr.distributed_interface, inputs
     for each in interfaces:
         device = names.device("qr-", each.port.id)
         aspect = f"address {each.address}"
@@ -148,9 +140,9 @@ def _router(view: HostView, allocations: Allocations, router_id: str) -> Iterato
             router.neighbours,
             (router_id, device, each.subnet.id, ports, each.port),
         )
-        snat = view.snat_address(one, each)
-        if snat:
-            yield ("port", each.port.id), f"snat {each.address}", router.snat_redirect, (router_id, each, device, snat)
+        central = view.snat_address(one, each)
+        if central:
+            yield ("port", each.port.id), f"snat {each.address}", snat.snat_redirect, (router_id, each, device, central)
     external = view.gateway_network(one)
     floating = view.floating_ips.get(router_id, ())
     devices = tuple(dict.fromkeys(names.device("qr-", i.port.id) for i in interfaces))
@@ -166,7 +158,9 @@ def _router(view: HostView, allocations: Allocations, router_id: str) -> Iterato
     yield ("port", gateway.id), "plug", _internal_port, (gateway, external, tag, names.device("fg-", gateway.id))
     for fip in floating:
         priority = allocations.floating_ip_priorities[router_id, fip.fixed_ip_address or ""]
-        yield ("floating_ip", fip.id), "way", floating_ip.floating_ip, (fip, priority, address)
+        inner = cloud.networks[cloud.ports[fip.port_id or ""].network_id].mtu
+        mtu = inner if inner < external.mtu else 0
+        yield ("floating_ip", fip.id), "way", floating_ip.floating_ip, (fip, priority, address, mtu)
 
 
 def _namespace(router_id: str) -> list[Record]:
@@ -176,10 +170,6 @@ def _namespace(router_id: str) -> list[Record]:
 
 def _internal_port(one: Port, net: Network, tag: int, device: str) -> list[Record]:
     return [port.vlan_port(one, net, tag, device, "internal")]
-
-
-def _one(make: Callable[..., Record]) -> Callable[..., list[Record]]:
-    return lambda *inputs: [make(*inputs)]
 
 
 __all__ = ["Allocations", "Host", "Memo", "Origin", "compile_host", "origins"]

@@ -168,6 +168,7 @@ def _route(route: Route) -> str:
     words += [f"src {route.src}"] if route.src else []
     words += [f"scope {route.scope}"] if route.scope != "global" else []
     words += [f"metric {route.metric}"] if route.metric else []
+    words += [f"mtu lock {route.mtu_lock}"] if route.mtu_lock else []
     return " ".join([*words, f"proto {route.proto}"])
 
 

@@ -89,7 +89,7 @@ class Address(Record, frozen=True):
 class Route(Record, frozen=True):
     """An IPv4 route (``ip route show table all``). ``table`` is the number (254 main, 255 local); ``prefix`` is
     ``default`` or CIDR (/32 written as a bare address, as iproute2 does); ``type`` unicast, local, broadcast,
-    unreachable, blackhole, prohibit."""
+    unreachable, blackhole, prohibit. ``mtu_lock`` in bytes (0 none) is ``mtu lock``: what this route forwards at most."""
 
     KEY: ClassVar = ("netns", "table", "prefix", "metric", "type")
     netns: str
@@ -102,6 +102,7 @@ class Route(Record, frozen=True):
     scope: str = "global"
     proto: str = "static"
     metric: int = 0
+    mtu_lock: int = 0
 
 
 class Rule(Record, frozen=True):

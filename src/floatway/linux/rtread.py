@@ -184,9 +184,16 @@ def routes(sock: Socket, netns: str, names: Mapping[int, str]) -> list[Route | O
                 scope=SCOPES.get(scope, str(scope)),
                 proto=PROTOCOLS.get(protocol, str(protocol)),
                 metric=read_u32(got[6]) if 6 in got else 0,
+                mtu_lock=_mtu_lock(got[8]) if 8 in got else 0,
             )
         )
     return found
+
+
+def _mtu_lock(metrics: bytes) -> int:
+    """The MTU of a route's metrics if it is locked (RTAX_LOCK has the bit of RTAX_MTU), else 0."""
+    got = attributes(metrics)
+    return read_u32(got[2]) if 2 in got and 1 in got and read_u32(got[1]) & 1 << 2 else 0
 
 
 def rules(sock: Socket, netns: str) -> list[Rule | Opaque]:

@@ -122,6 +122,8 @@ def route(record: Route, index: int | None, *, delete: bool = False) -> Request:
         body += attr(7, ip_bytes(record.src))
     if record.metric:
         body += u32(6, record.metric)
+    if record.mtu_lock:
+        body += nest(8, u32(1, 1 << 2), u32(2, record.mtu_lock))
     return Request(RTM_DELROUTE if delete else RTM_NEWROUTE, body, 0 if delete else CREATE | REPLACE)
 
 
