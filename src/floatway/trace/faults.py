@@ -37,6 +37,7 @@ REPAIRS = {
     "ASYM_ROUTING_CT": "make both directions go the same way: look for a missing ip rule or NAT rule",
     "ADDR_SCOPE_MARK": "mark the packet on its way in: -A neutron-l3-agent-scope -i DEVICE -j MARK",
     "PORT_DEAD_VLAN": "the port is not bound: ovs-vsctl set port {device} tag=N once the reason is mended",
+    "FDB_STALE": "forget what was learned: ovs-appctl fdb/flush BRIDGE (or wait for it to age)",
     "DVR_ARP_MISSING": "ip netns exec QROUTER ip neigh replace {dst} lladdr MAC dev QR nud permanent",
     "TUNNEL_MISSING": "make the tunnel port to the other host on br-tun (tunnel sync)",
     "PHYSBR_MAPPING": "join the bridges with a patch pair: int-br-ex and phy-br-ex",

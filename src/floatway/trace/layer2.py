@@ -225,7 +225,8 @@ def carry(ctx: Context, sent: Sent) -> Branch:
             return branch
         branches.append(branch)
     if len(branches) == 1 and isinstance(branches[0].end, Stopped):
-        return branches[0]
+        astray = branches[0].end.disposition is Disposition.EXITS_NETWORK and owners
+        return _nobody(ctx, sent, branches) if astray else branches[0]
     stopped = [(branch, branch.end) for branch in branches if isinstance(branch.end, Stopped)]
     for branch, end in stopped:
         if end.heading is not None and owners and topology.leads_to(ctx, end.heading, owners):
@@ -243,6 +244,8 @@ def _nobody(ctx: Context, sent: Sent, branches: list[Branch]) -> Branch:
     """No copy was taken: show the way up to where the copies part."""
     mac = sent.course.packet.dst_mac
     code, text, proof = faults.of_unreached(ctx, mac)
+    if not code and len(branches) == 1 and (stale := _misled(sent.course, branches[0].course)):
+        code, proof = "FDB_STALE", stale
     reason = f"nobody took the frame for {mac}: {text}" if text else f"nobody took the frame for {mac}"
     stop = Stopped(Disposition.DROPPED_BY_FLOW, reason, proof, code, repair=faults.repair(code, sent.course.packet))
     if not branches:
@@ -262,6 +265,17 @@ def _nobody(ctx: Context, sent: Sent, branches: list[Branch]) -> Branch:
         steps = (*kept, Step(StepKind.DROP, reason, proof, code=code))
         common.append(msgspec.structs.replace(parting, egress="", steps=steps))
     return Branch(msgspec.structs.replace(branches[0].course, hops=tuple(common)), stop)
+
+
+def _misled(before: Course, after: Course) -> tuple[Evidence, ...]:
+    """What a switch had learned of the MAC, where that led the frame away from its owner."""
+    for hop in after.hops[len(before.hops) :]:
+        for step in hop.steps:
+            if step.kind is StepKind.LEARNED_MAC and any(
+                "fdb" in proof.command or "showmacs" in proof.command for proof in step.evidence
+            ):
+                return step.evidence
+    return ()
 
 
 # --- small parts ------------------------------------------------------------------------------------
