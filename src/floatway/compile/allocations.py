@@ -17,6 +17,7 @@ from floatway.model.cloud import Cloud
 from floatway.net.address import ip_int
 
 K = TypeVar("K", bound=Hashable)
+V = TypeVar("V", bound=Hashable)
 
 FIP_PRIORITIES = range(32768, 72768)
 LOCAL_VLANS = range(1, 4095)
@@ -42,28 +43,39 @@ class Allocations(msgspec.Struct, frozen=True):
 def recover(observed: HostState, cloud: Cloud, host: str) -> Allocations:
     """What the host has given out already, for things that the cloud still has there."""
     wanted = _Wanted(HostView(cloud, cloud.hosts[host]))
+    networks, routers, pairs = set(wanted.networks), set(wanted.routers), set(wanted.pairs)
+    tags: set[int] = set()
+    taken: set[int] = set()
+    addresses: set[str] = set()
     vlans: dict[str, int] = {}
     for port in observed.table(OvsPort).values():
-        given = dict(port.port_other_config)
-        network = given.get("net_uuid")
+        written = dict(port.port_other_config)
+        network = written.get("net_uuid", "")
         # the memory is what we wrote beside the tag: a tag that somebody changed is mended, not followed
-        tag = int(given["tag"]) if given.get("tag", "").isdigit() else port.tag
-        if tag is not None and network in wanted.networks and tag in LOCAL_VLANS and tag not in vlans.values():
-            vlans.setdefault(network, tag)
+        tag = int(written["tag"]) if written.get("tag", "").isdigit() else port.tag
+        if tag is not None and tag in LOCAL_VLANS and network in networks:
+            _keep(vlans, network, tag, tags)
     priorities: dict[tuple[str, str], int] = {}
     for rule in observed.table(Rule).values():
         if rule.table == FIP_TABLE and rule.netns.startswith("qrouter-") and rule.priority in FIP_PRIORITIES:
             pair = (rule.netns.removeprefix("qrouter-"), rule.src)
-            if pair in wanted.pairs and rule.priority not in priorities.values():
-                priorities.setdefault(pair, rule.priority)
+            if pair in pairs:
+                _keep(priorities, pair, rule.priority, taken)
     links: dict[str, str] = {}
     for address in observed.table(Address).values():
         router = address.netns.removeprefix("qrouter-")
-        if router in wanted.routers and address.link == names.device("rfp-", router):
-            local = address.cidr.partition("/")[0]
-            if ip_int(local) in LINK_LOCAL_PAIRS and local not in links.values():
-                links.setdefault(router, local)
+        if router in routers and address.link == names.device("rfp-", router):
+            given = address.cidr.partition("/")[0]
+            if ip_int(given) in LINK_LOCAL_PAIRS:
+                _keep(links, router, given, addresses)
     return Allocations(vlans, priorities, links)
+
+
+def _keep(kept: dict[K, V], key: K, number: V, seen: set[V]) -> None:
+    """The first that is found with a number has it; what is found twice belongs to one."""
+    if key not in kept and number not in seen:
+        kept[key] = number
+        seen.add(number)
 
 
 def allocate(cloud: Cloud, host: str, recovered: Allocations = Allocations()) -> Allocations:  # noqa: B008 (frozen)

@@ -6,6 +6,7 @@ qvo, qr-, fg-          vxlan-…
 """
 
 from floatway.compile import names
+from floatway.compile.dvr import dvr_mac
 from floatway.compile.names import BR_INT, BR_TUN, PATCH_INT, PATCH_TUN
 from floatway.compile.openflow import (
     ARP_SPOOF,
@@ -17,8 +18,8 @@ from floatway.compile.openflow import (
     EXTENSION_OUT,
     LAST_CANARY,
     LOCAL,
-    MULTICAST,
     OUTPUT,
+    OWNED,
     PROVIDER_DVR,
     PROVIDER_IN,
     PROVIDER_VLAN,
@@ -26,33 +27,16 @@ from floatway.compile.openflow import (
     TO_DVR_TUNNEL,
     TRANSIENT,
     TRANSIENT_LAST,
-    TUN_ARP,
-    TUN_DVR,
-    TUN_DVR_IN,
-    TUN_FLOOD,
-    TUN_GENEVE,
-    TUN_GRE,
-    TUN_LEARN,
-    TUN_PATCH,
-    TUN_UNICAST,
-    TUN_VXLAN,
-    UNICAST,
     flow,
     goto,
     quoted,
 )
-from floatway.host.ownership import ALIAS, LEARN_COOKIE
-from floatway.host.records import Link, OvsBridge, OvsPort, Pairs, Record, Sysctl
+from floatway.compile.tunnels import tunnel_bridge
+from floatway.host.records import Link, OvsBridge, OvsPort, Record, Sysctl
 from floatway.model.resources import Host
 
 CONTROLLER = ("tcp:127.0.0.1:6633",)
 PROTOCOLS = ("OpenFlow10", "OpenFlow13", "OpenFlow14")
-OWNED: Pairs = (("owner", ALIAS),)
-
-
-def dvr_mac(host: Host) -> str:
-    """The MAC by which this host's routers are known to others."""
-    return host.pins.macs.get("dvr") or names.dvr_mac(host.name)
 
 
 def host_bridges(host: Host, others: tuple[Host, ...]) -> list[Record]:
@@ -60,7 +44,7 @@ def host_bridges(host: Host, others: tuple[Host, ...]) -> list[Record]:
     records: list[Record] = [_bridge(name, host.datapath_type) for name in (BR_INT, BR_TUN, *_provider_bridges(host))]
     records += _patch(BR_INT, PATCH_TUN, BR_TUN, PATCH_INT)
     records += _integration_flows(host, others)
-    records += _tunnel_bridge(host, others)
+    records += tunnel_bridge(host, others)
     for bridge in _provider_bridges(host):
         records += _provider_bridge(bridge, host, others)
     records += [
@@ -122,51 +106,6 @@ def _integration_flows(host: Host, others: tuple[Host, ...]) -> list[Record]:
             flow(BR_INT, LOCAL, 4, f"in_port={port},dl_src={dvr_mac(other)}", goto(DVR_PROVIDER)) for other in others
         ]
     return flows
-
-
-def _tunnel_bridge(host: Host, others: tuple[Host, ...]) -> list[Record]:
-    patch = quoted(PATCH_INT)
-    learn = (
-        f"learn(table={TUN_UNICAST},hard_timeout=300,priority=1,cookie={LEARN_COOKIE:#x},"
-        "NXM_OF_VLAN_TCI[0..11],NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],load:0->NXM_OF_VLAN_TCI[],"
-        f"load:NXM_NX_TUN_ID[]->NXM_NX_TUN_ID[],output:OXM_OF_IN_PORT[]),output:{patch}"
-    )
-    records: list[Record] = [
-        flow(BR_TUN, LOCAL, 1, f"in_port={patch}", goto(TUN_DVR)),
-        flow(BR_TUN, LOCAL, 0, "", "drop"),
-        flow(BR_TUN, TUN_DVR, 0, "", goto(TUN_PATCH)),
-        flow(BR_TUN, TUN_PATCH, 1, "arp,dl_dst=ff:ff:ff:ff:ff:ff", goto(TUN_ARP)),
-        flow(BR_TUN, TUN_PATCH, 0, UNICAST, goto(TUN_UNICAST)),
-        flow(BR_TUN, TUN_PATCH, 0, MULTICAST, goto(TUN_FLOOD)),
-        flow(BR_TUN, TUN_GRE, 0, "", "drop"),
-        flow(BR_TUN, TUN_VXLAN, 0, "", "drop"),
-        flow(BR_TUN, TUN_GENEVE, 0, "", "drop"),
-        flow(BR_TUN, TUN_DVR_IN, 0, "", goto(TUN_LEARN)),
-        flow(BR_TUN, TUN_LEARN, 1, "", learn),
-        flow(BR_TUN, TUN_UNICAST, 0, "", goto(TUN_FLOOD)),
-        flow(BR_TUN, TUN_ARP, 0, "", goto(TUN_FLOOD)),
-        flow(BR_TUN, TUN_FLOOD, 0, "", "drop"),
-    ]
-    if not host.tunnel_ip:
-        return records
-    for other in others:
-        if not other.tunnel_ip:
-            continue
-        port = names.tunnel_port("vxlan", other.tunnel_ip)
-        options = (
-            ("df_default", "true"),
-            ("in_key", "flow"),
-            ("local_ip", host.tunnel_ip),
-            ("out_key", "flow"),
-            ("remote_ip", other.tunnel_ip),
-        )
-        records += [
-            OvsPort(bridge=BR_TUN, name=port, type="vxlan", options=options, external_ids=OWNED),
-            flow(BR_TUN, LOCAL, 1, f"in_port={quoted(port)}", goto(TUN_VXLAN)),
-            # a frame from another host's router carries that host's MAC, which must not be learnt as an instance's
-            flow(BR_TUN, TUN_DVR_IN, 1, f"dl_src={dvr_mac(other)}", f"output:{patch}"),
-        ]
-    return records
 
 
 def _provider_bridge(bridge: str, host: Host, others: tuple[Host, ...]) -> list[Record]:

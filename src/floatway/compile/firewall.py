@@ -3,11 +3,12 @@
 FORWARD -> neutron-openvswi-FORWARD -> sg-chain -> i… (to the instance) / o… (from it) -> RETURN or sg-fallback: DROP
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from floatway.compile import names
 from floatway.compile.names import WRAP
-from floatway.compile.port import allowed_pairs, devices
+from floatway.compile.port import EVERYTHING, allowed_pairs, canonical, devices
+from floatway.compile.protocols import printed_protocol
 from floatway.host.records import Chain, Ipset, Record
 from floatway.model.resources import Port, SecurityGroup, SecurityGroupRule
 
@@ -34,19 +35,9 @@ _PAIR = '-m comment --comment "Allow traffic from defined IP/MAC pairs." -j RETU
 _NO_PAIR = '-m comment --comment "Drop traffic without an IP/MAC allow rule." -j DROP'
 _DROP = '-m comment --comment "Default drop rule for unmatched traffic." -j DROP'
 
-# what iptables-save 1.8.9 names; every other protocol it prints as a number where /etc/protocols is absent
-NAMED_PROTOCOLS = {"1": "icmp", "6": "tcp", "17": "udp", "50": "esp", "51": "ah", "132": "sctp", "136": "udplite"}
-PROTOCOL_NUMBERS = {
-    "egp": "8",
-    "igmp": "2",
-    "ipip": "4",
-    "gre": "47",
-    "ospf": "89",
-    "pgm": "113",
-    "rsvp": "46",
-    "vrrp": "112",
-    "dccp": "33",
-}
+# the protocols with a match extension of their name; the ports of the others are matched by multiport alone
+_WITH_EXTENSION = frozenset({"tcp", "udp", "sctp", "dccp"})
+_ANY_ICMP = 255  # not a type on the wire: iptables reads and prints it as "any"
 
 
 def port_chains(port: Port, groups: tuple[SecurityGroup, ...]) -> list[Record]:
@@ -85,53 +76,63 @@ def _filter(name: str, rules: Iterable[str], policy: str = "") -> Chain:
 
 
 def _prefix(address: str) -> str:
+    """As iptables-save prints it: with a length always, without host bits."""
+    address = canonical(address)
     return address if "/" in address else f"{address}/32"
 
 
 def _source(address: str) -> str:
-    return "" if address.endswith("/0") else f"-s {_prefix(address)} "
+    return "" if canonical(address) == EVERYTHING else f"-s {_prefix(address)} "
 
 
 def rule_text(rule: SecurityGroupRule) -> str:
     """One opening as ``iptables-save`` prints it."""
     words: list[str] = []
     inward = rule.direction == "ingress"
-    if rule.remote_ip_prefix and not rule.remote_ip_prefix.endswith("/0"):
+    if rule.remote_ip_prefix and canonical(rule.remote_ip_prefix) != EVERYTHING:
         words.append(f"{'-s' if inward else '-d'} {_prefix(rule.remote_ip_prefix)}")
-    protocol = _protocol(rule.protocol)
+    protocol = printed_protocol(rule.protocol)
     if protocol:
         words.append(f"-p {protocol}")
+    if rule.port_range_min is not None:
+        words.append(_icmp(rule) if protocol == "icmp" else _ports(rule, protocol))
     if rule.remote_group_id:
         words.append(f"-m set --match-set {names.group_set(rule.remote_group_id)} {'src' if inward else 'dst'}")
-    if protocol == "icmp" and rule.port_range_min is not None:
-        code = "" if rule.port_range_max is None else f"/{rule.port_range_max}"
-        words.append(f"-m icmp --icmp-type {rule.port_range_min}{code}")
-    elif rule.port_range_min is not None:
-        if rule.port_range_min == rule.port_range_max:
-            words.append(f"-m {protocol} --dport {rule.port_range_min}")
-        else:
-            words.append(f"-m {protocol} -m multiport --dports {rule.port_range_min}:{rule.port_range_max}")
     return " ".join([*words, "-j RETURN"])
 
 
-def _protocol(protocol: str | None) -> str:
-    if protocol in (None, "any", "0"):
-        return ""
-    number = PROTOCOL_NUMBERS.get(protocol or "", protocol or "")
-    return NAMED_PROTOCOLS.get(number, number)
+def _icmp(rule: SecurityGroupRule) -> str:
+    if rule.port_range_min == _ANY_ICMP:
+        return "-m icmp --icmp-type any"
+    code = "" if rule.port_range_max is None else f"/{rule.port_range_max}"
+    return f"-m icmp --icmp-type {rule.port_range_min}{code}"
 
 
-def group_members(group: SecurityGroup, members: tuple[Port, ...]) -> Ipset:
+def _ports(rule: SecurityGroupRule, protocol: str) -> str:
+    low, high = rule.port_range_min, rule.port_range_max
+    extension = f"-m {protocol} " if protocol in _WITH_EXTENSION else ""
+    if low == high:
+        return f"{extension}--dport {low}" if extension else f"-m multiport --dports {low}"
+    return f"{extension}-m multiport --dports {low}:{high}"
+
+
+def remote_groups(groups: Iterable[SecurityGroup]) -> Iterator[str]:
+    """The groups whose members the rules of these groups name."""
+    for group in groups:
+        for rule in group.rules:
+            if rule.remote_group_id and rule.ethertype == "IPv4":
+                yield rule.remote_group_id
+
+
+def group_members(group_id: str, members: tuple[Port, ...]) -> list[Record]:
     """The set of the group's addresses. A set cannot hold /0, which is written as its two halves."""
     addresses: set[str] = set()
     for port in members:
-        for address in (f.ip_address for f in port.fixed_ips), (p.ip_address for p in port.allowed_address_pairs):
-            addresses.update(address)
-    if "0.0.0.0/0" in addresses:
-        addresses = (addresses - {"0.0.0.0/0"}) | {"0.0.0.0/1", "128.0.0.0/1"}
-    return Ipset(
-        netns="", name=names.group_set(group.id), members=tuple(sorted(a.removesuffix("/32") for a in addresses))
-    )
+        addresses.update(fixed.ip_address for fixed in port.fixed_ips)
+        addresses.update(canonical(pair.ip_address) for pair in port.allowed_address_pairs)
+    if EVERYTHING in addresses:
+        addresses = (addresses - {EVERYTHING}) | {"0.0.0.0/1", "128.0.0.0/1"}
+    return [Ipset(netns="", name=names.group_set(group_id), members=tuple(sorted(addresses)))]
 
 
 def shared_chains(ports: tuple[Port, ...], tags: dict[str, int]) -> list[Record]:

@@ -127,8 +127,8 @@ def _router(view: HostView, allocations: Allocations, router_id: str) -> Iterato
         yield ("port", each.port.id), "plug", _internal_port, (each.port, each.network, tag, device)
         yield ("port", each.port.id), "link", router.interface_link, (router_id, each.port, each.network, device)
         first = view.interfaces_by_network[each.network.id][0].port is each.port
-        inputs = (each.network, tag, host, each.port, device, first)
-        yield ("port", each.port.id), "dvr", dvr.distributed_interface, inputs
+        distributed = dvr.Distributed(each.network, tag, each.port, device, dvr.dvr_mac(host), first)
+        yield ("port", each.port.id), "dvr", dvr.distributed_interface, (distributed, host)
     for each in interfaces:
         device = names.device("qr-", each.port.id)
         aspect = f"address {each.address}"

@@ -9,8 +9,8 @@ provider 0 classify   1 DVR out   2 local VLAN out   3 DVR not learnt
 
 from functools import lru_cache
 
-from floatway.host.ownership import COOKIE
-from floatway.host.records import Flow
+from floatway.host.ownership import ALIAS, COOKIE
+from floatway.host.records import Flow, Pairs
 
 LOCAL, DVR_TUNNEL, DVR_PROVIDER, TO_DVR_TUNNEL, TO_DVR_PROVIDER = 0, 1, 2, 3, 4
 CANARY, ARP_SPOOF, MAC_SPOOF = 23, 24, 25
@@ -22,6 +22,7 @@ TUN_UNICAST, TUN_ARP, TUN_FLOOD = 20, 21, 22
 PROVIDER_DVR, PROVIDER_VLAN, PROVIDER_IN = 1, 2, 3
 
 DEAD_VLAN = 4095
+OWNED: Pairs = (("owner", ALIAS),)
 UNICAST = "dl_dst=00:00:00:00:00:00/01:00:00:00:00:00"
 MULTICAST = "dl_dst=01:00:00:00:00:00/01:00:00:00:00:00"
 
@@ -45,6 +46,11 @@ def goto(table: int) -> str:
 def push_tag(tag: int, table: int) -> str:
     """Give an untagged frame the VLAN (OpenFlow 1.3 keeps CFI, bit 12, as "present") and go on."""
     return f"push_vlan:0x8100,set_field:{4096 + tag}->vlan_vid,goto_table:{table}"
+
+
+def set_tag(tag: int, table: int) -> str:
+    """Put the VLAN in place of the one that a tagged frame has and go on."""
+    return f"set_field:{4096 + tag}->vlan_vid,goto_table:{table}"
 
 
 def output(*ports: str) -> str:

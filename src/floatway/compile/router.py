@@ -79,9 +79,9 @@ def interface_records(router_id: str, one: Interface, device: str) -> list[Recor
     return [Address(netns=names.qrouter(router_id), link=device, cidr=cidr, broadcast=broadcast)]
 
 
-def interface_link(router_id: str, port: Port, net: Network, device: str) -> Record:
+def interface_link(router_id: str, port: Port, net: Network, device: str) -> list[Record]:
     """The qr- device."""
-    return Link(netns=names.qrouter(router_id), name=device, kind="internal", mac=port.mac_address, mtu=net.mtu)
+    return [Link(netns=names.qrouter(router_id), name=device, kind="internal", mac=port.mac_address, mtu=net.mtu)]
 
 
 def neighbours(router_id: str, device: str, subnet_id: str, ports: Iterable[Port], own: Port) -> list[Record]:
@@ -93,17 +93,6 @@ def neighbours(router_id: str, device: str, subnet_id: str, ports: Iterable[Port
         if port is not own and not port.device_owner.startswith("network:router_interface")
         for fixed in port.fixed_ips
         if fixed.subnet_id == subnet_id
-    ]
-
-
-def snat_redirect(router_id: str, one: Interface, device: str, snat_address: str) -> list[Record]:
-    """Instances without a floating IP leave through the central SNAT port; rule and table carry the gateway address as number."""
-    number = ip_int(one.address)
-    source = f"{one.address}/{one.subnet.cidr.partition('/')[2]}"
-    netns = names.qrouter(router_id)
-    return [
-        Rule(netns=netns, priority=number, src=source, table=number),
-        Route(netns=netns, prefix="default", table=number, via=snat_address, dev=device),
     ]
 
 

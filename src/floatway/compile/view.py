@@ -1,6 +1,12 @@
-"""What of the cloud concerns one host: the ports realised there, the routers they lead to, the networks that need a tag."""
+"""What of the cloud concerns one host: the ports realised there, the routers they lead to, the networks that need a tag.
+
+    ports bound here -> their networks -> routers with an interface there -> all interfaces of those routers -> more networks
+
+Everything is in the order of ids: the order in which a cloud was written down means nothing (law L4).
+"""
 
 from functools import cached_property
+from operator import attrgetter
 
 import msgspec
 
@@ -8,6 +14,7 @@ from floatway.compile.names import made_up_mac
 from floatway.model.cloud import Cloud
 from floatway.model.resources import (
     OWNER_AGENT_GATEWAY,
+    OWNER_ROUTER_INTERFACE,
     OWNER_ROUTER_SNAT,
     FloatingIp,
     Host,
@@ -16,6 +23,8 @@ from floatway.model.resources import (
     Router,
     Subnet,
 )
+
+_ID = attrgetter("id")
 
 
 class Interface(msgspec.Struct, frozen=True):
@@ -37,27 +46,47 @@ class HostView(msgspec.Struct, frozen=True, dict=True):
     def instance_ports(self) -> tuple[Port, ...]:
         """Ports of instances bound here."""
         bound = self.cloud.ports_by_host.get(self.host.name, ())
-        return tuple(port for port in bound if not port.device_owner.startswith("network:"))
+        return tuple(sorted((port for port in bound if not port.device_owner.startswith("network:")), key=_ID))
 
     @cached_property
     def interfaces(self) -> dict[str, tuple[Interface, ...]]:
         """Router id -> its interfaces, for every router on a network of an instance here."""
         cloud = self.cloud
         networks = dict.fromkeys(port.network_id for port in self.instance_ports)
-        routers = dict.fromkeys(
-            i.device_id for net in networks for i in cloud.router_interfaces_by_network.get(net, ())
-        )
+        routers = {i.device_id for net in networks for i in cloud.router_interfaces_by_network.get(net, ())}
         found: dict[str, tuple[Interface, ...]] = {}
-        for router_id in routers:
+        for router_id in sorted(routers):
             if not cloud.routers[router_id].admin_state_up:
                 continue
             found[router_id] = tuple(
                 Interface(port, cloud.subnets[fixed.subnet_id], cloud.networks[port.network_id], fixed.ip_address)
-                for port in cloud.ports_by_device.get(router_id, ())
-                if port.device_owner.startswith("network:router_interface")
+                for port in sorted(cloud.ports_by_device.get(router_id, ()), key=_ID)
+                if port.device_owner == OWNER_ROUTER_INTERFACE
                 for fixed in port.fixed_ips
             )
         return found
+
+    @cached_property
+    def interfaces_by_network(self) -> dict[str, tuple[Interface, ...]]:
+        """Network id -> the interfaces of the routers here on it; those that hold their subnet's gateway address first.
+
+        Frames from another host's routers carry that host's MAC, which does not tell one router from another: where several
+        interfaces are on a network, the first one here stands for all that could be meant.
+        """
+        found: dict[str, list[Interface]] = {}
+        for interfaces in self.interfaces.values():
+            for interface in interfaces:
+                found.setdefault(interface.network.id, []).append(interface)
+        return {
+            network_id: tuple(sorted(those, key=lambda i: (i.address != i.subnet.gateway_ip, i.port.id)))
+            for network_id, those in found.items()
+        }
+
+    def gateway(self, port: Port) -> Interface | None:
+        """The router interface that an instance's port is behind: its subnet's gateway, else any of its network."""
+        those = self.interfaces_by_network.get(port.network_id, ())
+        subnets = {fixed.subnet_id for fixed in port.fixed_ips}
+        return next((i for i in those if i.subnet.id in subnets), those[0] if those else None)
 
     @cached_property
     def routers(self) -> tuple[Router, ...]:
@@ -72,7 +101,7 @@ class HostView(msgspec.Struct, frozen=True, dict=True):
             return {}
         return {
             port.network_id: port
-            for port in self.cloud.ports_by_host.get(self.host.name, ())
+            for port in sorted(self.cloud.ports_by_host.get(self.host.name, ()), key=_ID, reverse=True)
             if port.device_owner == OWNER_AGENT_GATEWAY and port.network_id in needed
             and self.cloud.networks[port.network_id].provider_physical_network in self.host.bridge_mappings
         }  # fmt: skip
@@ -89,19 +118,21 @@ class HostView(msgspec.Struct, frozen=True, dict=True):
         for port in self.instance_ports:
             for fip in self.cloud.floating_ips_by_port.get(port.id, ()):
                 router = self.cloud.routers.get(fip.router_id or "")
-                if router and router.id in self.interfaces and self.gateway_network(router) is not None:
+                if (
+                    fip.fixed_ip_address
+                    and router
+                    and router.id in self.interfaces
+                    and self.gateway_network(router) is not None
+                ):
                     found.setdefault(router.id, []).append(fip)
-        return {router_id: tuple(sorted(fips, key=lambda f: f.id)) for router_id, fips in found.items()}
+        return {router_id: tuple(sorted(fips, key=_ID)) for router_id, fips in found.items()}
 
     @cached_property
     def networks(self) -> tuple[Network, ...]:
         """Networks with a device here: those that need a local VLAN."""
-        ids = dict.fromkeys(
-            [port.network_id for port in self.instance_ports]
-            + [interface.network.id for interfaces in self.interfaces.values() for interface in interfaces]
-            + list(self.agent_gateways)
-        )
-        return tuple(self.cloud.networks[network_id] for network_id in ids)
+        ids = {port.network_id for port in self.instance_ports}
+        ids.update(self.interfaces_by_network, self.agent_gateways)
+        return tuple(self.cloud.networks[network_id] for network_id in sorted(ids))
 
     @cached_property
     def has_snat_node(self) -> bool:
@@ -113,7 +144,7 @@ class HostView(msgspec.Struct, frozen=True, dict=True):
         info = router.external_gateway_info
         if not (info and info.enable_snat and self.has_snat_node):
             return ""
-        for port in self.cloud.ports_by_device.get(router.id, ()):
+        for port in sorted(self.cloud.ports_by_device.get(router.id, ()), key=_ID):
             if port.device_owner == OWNER_ROUTER_SNAT:
                 for fixed in port.fixed_ips:
                     if fixed.subnet_id == interface.subnet.id:
