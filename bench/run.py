@@ -87,9 +87,13 @@ starts a tool for it.
 |---|---|---|---|---|---|
 {rows}
 
-Phases:
+## Where the time goes
 
 {explained}
+
+A floating IP's first reply is bound by Python's walk over all of the host's records (the union of the compiled fragments, the ownership
+filter, the diff), then by the one `iptables-restore` process for the router's namespace. Looking at a host is bound by reading: the
+kernel's dumps of {suite.ROUTERS + 1} namespaces, `iptables-save` in each, and the flows.
 
 `bin/bench` measures again and rewrites this page; the raw figures are in `bench/results/`.
 """
