@@ -113,10 +113,7 @@ def translated(packet: Packet, tracked: Tracked, *, source: bool) -> Packet:
     if session is None:
         return packet
     wanted = inverse(session.original if tracked.reply else session.reply)
-    if source:
-        changes = {"src": wanted.src, "sport": wanted.sport}
-    else:
-        changes = {"dst": wanted.dst, "dport": wanted.dport}
+    changes = {"src": wanted.src, "sport": wanted.sport} if source else {"dst": wanted.dst, "dport": wanted.dport}
     if packet.proto == "icmp":
         changes = {key: value for key, value in changes.items() if key in ("src", "dst")}
     if all(getattr(packet, key) == value for key, value in changes.items()):

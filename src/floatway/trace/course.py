@@ -26,6 +26,15 @@ class Place(msgspec.Struct, frozen=True):
     device: str
 
 
+class Node(msgspec.Struct, frozen=True):
+    """What a frame is in: a stack, a bridge; and the device by which it came."""
+
+    host: str
+    netns: str
+    name: str
+    ingress: str
+
+
 class Session(msgspec.Struct, frozen=True):
     """A connection in one namespace and zone, made on this walk or observed. ``new``: its first packet is still on its way."""
 
@@ -49,11 +58,17 @@ class Course(msgspec.Struct, frozen=True):
     sessions: tuple[Session, ...] = ()
     mark: int = 0
 
-    def through(
-        self, host: str, netns: str, node: str, ingress: str, egress: str, steps: tuple[Step, ...], packet: Packet
-    ) -> "Course":
+    def through(self, node: "Node", egress: str, steps: tuple[Step, ...], packet: Packet) -> "Course":
         """One hop further; a mark does not outlive the hop."""
-        hop = Hop(host=host, netns=netns, node=node, ingress=ingress, egress=egress, steps=steps, packet=packet)
+        hop = Hop(
+            host=node.host,
+            netns=node.netns,
+            node=node.name,
+            ingress=node.ingress,
+            egress=egress,
+            steps=steps,
+            packet=packet,
+        )
         return msgspec.structs.replace(self, packet=packet, hops=(*self.hops, hop), mark=0)
 
     def with_session(self, session: Session) -> "Course":

@@ -20,7 +20,7 @@ SHORT = {
 }  # fmt: skip
 
 
-class UnknownField(ValueError):
+class UnknownFieldError(ValueError):
     """A field or action that this model does not know."""
 
 
@@ -68,7 +68,7 @@ def _field(field: Field, bridge: str, port: str, packet: Packet, known: Index) -
         return value != "" and _address(field, value)
     number_of = NUMBERS.get(field.name)
     if number_of is None:
-        raise UnknownField(field.name)
+        raise UnknownFieldError(field.name)
     number = number_of(packet)
     mask = int(field.mask, 0) if field.mask else -1
     return number >= 0 and number & mask == int(field.value, 0) & mask
@@ -151,7 +151,7 @@ MACS: dict[str, Callable[[Packet], str]] = {
 
 
 def set_field(packet: Packet, name: str, value: str) -> Packet:
-    """The packet with one field set. Raises UnknownField, or ValueError for a value that is none."""
+    """The packet with one field set. Raises UnknownFieldError, or ValueError for a value that is none."""
     replace = msgspec.structs.replace
     match name:
         case "eth_src" | "dl_src" | "NXM_OF_ETH_SRC[]":
@@ -179,7 +179,7 @@ def set_field(packet: Packet, name: str, value: str) -> Packet:
             return replace(packet, arp=replace(packet.arp, **{field: new}))
         case _ if name.startswith(("NXM_NX_REG", "reg", "metadata", "nw_tos", "vlan_pcp", "ip_dscp")):
             return packet
-    raise UnknownField(name)
+    raise UnknownFieldError(name)
 
 
 ARP_SETTERS = {
@@ -204,7 +204,7 @@ def move(packet: Packet, argument: str) -> Packet:
     """``move:SRC->DST`` between whole fields."""
     source, _, target = argument.partition("->")
     if source not in READERS:
-        raise UnknownField(source)
+        raise UnknownFieldError(source)
     return set_field(packet, target, READERS[source](packet))
 
 

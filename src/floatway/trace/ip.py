@@ -9,7 +9,7 @@ import msgspec
 
 from floatway.trace import evidence, faults, neighbour, netfilter, routing
 from floatway.trace.conntrack import UNTRACKED, Tracked, tuple_of
-from floatway.trace.course import Branch, Context, Course, Place, Sent, Stopped
+from floatway.trace.course import Branch, Context, Course, Node, Place, Sent, Stopped
 from floatway.trace.index import Index
 from floatway.trace.matches import Sight
 from floatway.trace.result import Change, Disposition, Evidence, Step, StepKind
@@ -37,9 +37,8 @@ class _Visit:
 
     def leave(self, egress: str) -> Course:
         """The course with this stay as its last hop."""
-        return self.course.through(
-            self.host, self.netns, self.node, self.ingress, egress, tuple(self.steps), self.course.packet
-        )
+        node = Node(self.host, self.netns, self.node, self.ingress)
+        return self.course.through(node, egress, tuple(self.steps), self.course.packet)
 
     def end(self, stopped: Stopped) -> Branch:
         """The packet goes no further."""

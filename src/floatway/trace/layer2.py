@@ -12,7 +12,7 @@ from floatway.host.records import Link, OvsBridge, OvsPort, Tuple5
 from floatway.net.address import is_multicast_mac
 from floatway.trace import bridge, evidence, faults, openflow, routing, topology
 from floatway.trace.conntrack import tuple_of
-from floatway.trace.course import Arrived, Branch, Branches, Context, Course, Ignored, Place, Sent, Stopped
+from floatway.trace.course import Arrived, Branch, Branches, Context, Course, Ignored, Node, Place, Sent, Stopped
 from floatway.trace.index import Index
 from floatway.trace.openflow import Output
 from floatway.trace.result import Change, Disposition, Evidence, Hop, Step, StepKind
@@ -104,13 +104,14 @@ class Switching:
             return
         course = msgspec.structs.replace(course, crumbs=course.crumbs | {crumb})
         known = self.ctx.index(host)
+        node = Node(host, "", name, port)
         decision = openflow.decide(known, name, port, course.packet)
         record = known.port(port)
         steps = (*_enters(known, record), *decision.steps)
         if decision.unknown:
             reason = f"{name}: {decision.unknown}"
             stop = Stopped(Disposition.UNKNOWN_STATE, reason, _last(decision), heading=place)
-            yield Branch(_ended(course, host, name, port, steps, reason), stop)
+            yield Branch(_ended(course, node, steps, reason), stop)
             return
         if not decision.outputs:
             reason = f"{name}: {decision.reason}"
@@ -124,15 +125,14 @@ class Switching:
                 place,
                 faults.repair(code, course.packet, port),
             )
-            yield Branch(_ended(course, host, name, port, steps, reason, code), stop)
+            yield Branch(_ended(course, node, steps, reason, code), stop)
             return
         for output in decision.outputs:
-            yield from self.output(course, host, name, port, steps, output)
+            yield from self.output(course, node, steps, output)
 
-    def output(
-        self, course: Course, host: str, name: str, port: str, steps: tuple[Step, ...], output: Output
-    ) -> Branches:
+    def output(self, course: Course, node: Node, steps: tuple[Step, ...], output: Output) -> Branches:
         """One copy leaves an Open vSwitch bridge by a port."""
+        host, name = node.host, node.name
         known = self.ctx.index(host)
         record = known.port(output.port) if output.port != name else None
         changes = openflow.frame_changes(course.packet, output.packet)
@@ -141,9 +141,9 @@ class Switching:
         if record is None and output.port != name:
             reason = f"{name}: there is no port {output.port}"
             stop = Stopped(Disposition.DROPPED_BY_FLOW, reason, heading=Place(host, "", output.port))
-            yield Branch(_ended(course, host, name, port, (*steps, *output.steps), reason), stop)
+            yield Branch(_ended(course, node, (*steps, *output.steps), reason), stop)
             return
-        after = course.through(host, "", name, port, output.port, (*steps, *output.steps, *leaving), packet)
+        after = course.through(node, output.port, (*steps, *output.steps, *leaving), packet)
         if record is not None and record.type == "patch":
             peer = dict(record.options).get("peer", "")
             other = known.port(peer)
@@ -356,7 +356,5 @@ def _last(decision: openflow.Decision) -> tuple[Evidence, ...]:
     return (evidence.flow(decision.flow),) if decision.flow is not None else ()
 
 
-def _ended(
-    course: Course, host: str, node: str, port: str, steps: tuple[Step, ...], reason: str, code: str = ""
-) -> Course:
-    return course.through(host, "", node, port, "", (*steps, Step(StepKind.DROP, reason, code=code)), course.packet)
+def _ended(course: Course, node: Node, steps: tuple[Step, ...], reason: str, code: str = "") -> Course:
+    return course.through(node, "", (*steps, Step(StepKind.DROP, reason, code=code)), course.packet)

@@ -70,7 +70,7 @@ class _Run:
         for action in parse_actions(flow.actions):
             try:
                 jump = self.act(action, depth)
-            except fields.UnknownField as error:
+            except fields.UnknownFieldError as error:
                 self.unknown = f"action {action.name}: field {error}"
             except ValueError as error:
                 self.unknown = f"action {action.name}:{action.argument}: {error}"

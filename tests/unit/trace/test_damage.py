@@ -36,22 +36,20 @@ DEVICES = [r.name for r in RECORDS if isinstance(r, Link)]
 MACS = sorted({r.mac for r in RECORDS if isinstance(r, Link) and r.mac})
 ADDRESSES = ["172.12.10.4", "172.12.10.1", "192.168.0.1", "192.168.10.106", "169.254.106.115", "10.0.0.1"]
 RULES = [rule for r in RECORDS if isinstance(r, Chain) for rule in r.rules]
-ACTIONS = [r.actions for r in RECORDS if isinstance(r, Flow)] + [
-    "IN_PORT",
-    "FLOOD",
-    "resubmit(,0)",
-    "output:99",
-    "group:1",
-    "move:A->B",
-]
+ODD_ACTIONS = ["IN_PORT", "FLOOD", "resubmit(,0)", "output:99", "group:1", "move:A->B"]
+ACTIONS = [r.actions for r in RECORDS if isinstance(r, Flow)] + ODD_ACTIONS
+ADDRESSEES = [GATEWAY, FLOATING, *ADDRESSES, "8.8.8.8", "10.10.20.11", "255.255.255.255", "127.0.0.1", "224.0.0.1"]
 WORDS = {
-    Link: {"up": st.booleans(), "mtu": st.sampled_from([0, 60, 100, 1400, 1500]), "mac": st.sampled_from(MACS), "peer": st.sampled_from(DEVICES),
-           "master": st.sampled_from(["", "qbr8aa5e3b4-6c", "br-int", "eth4"]), "kind": st.sampled_from(["veth", "bridge", "internal", "foreign"])},
+    Link: {"up": st.booleans(), "mtu": st.sampled_from([0, 60, 100, 1400, 1500]), "mac": st.sampled_from(MACS),
+           "peer": st.sampled_from(DEVICES),
+           "master": st.sampled_from(["", "qbr8aa5e3b4-6c", "br-int", "eth4"]),
+           "kind": st.sampled_from(["veth", "bridge", "internal", "foreign"])},
     OvsPort: {"tag": st.sampled_from([None, 0, 1, 2, 4095]), "type": st.sampled_from(["", "internal", "patch", "vxlan", "odd"]),
               "bridge": st.sampled_from(["br-int", "br-ex", "br-tun", "gone"])},
     Route: {"via": st.sampled_from(["", *ADDRESSES]), "dev": st.sampled_from(["", *DEVICES]),
             "type": st.sampled_from(["unicast", "local", "unreachable", "blackhole", "throw", "broadcast", "odd"])},
-    Rule: {"src": st.sampled_from(["all", "172.12.10.1/24", "192.168.0.1"]), "iif": st.sampled_from(["", *DEVICES]), "table": st.sampled_from([16, 254, 255, 9])},
+    Rule: {"src": st.sampled_from(["all", "172.12.10.1/24", "192.168.0.1"]), "iif": st.sampled_from(["", *DEVICES]),
+           "table": st.sampled_from([16, 254, 255, 9])},
     Neighbour: {"mac": st.sampled_from(["", *MACS]), "state": st.sampled_from(["FAILED", "STALE", "PERMANENT"])},
     Sysctl: {"value": st.sampled_from(["0", "1", "2", "", "odd"])},
     Chain: {"policy": st.sampled_from(["", "DROP", "ACCEPT"]),
@@ -81,7 +79,7 @@ def damages(draw: st.DrawFn) -> World:
 QUESTIONS = st.builds(
     Question,
     source=st.sampled_from([INSTANCE, OUTSIDE, HOST]),
-    target=st.sampled_from([GATEWAY, FLOATING, "8.8.8.8", "172.12.10.1", "172.12.10.4", "10.10.20.11", "255.255.255.255", "127.0.0.1", "224.0.0.1"]),
+    target=st.sampled_from(ADDRESSEES),
     proto=st.sampled_from(["icmp", "tcp", "udp"]),
     size=st.sampled_from([None, 40, 1450, 1500, 9000]),
     df=st.booleans(),
