@@ -17,6 +17,19 @@ from floatway.model.resources import (
     Subnet,
 )
 
+Thing = Network | Subnet | Port | Router | FloatingIp | SecurityGroup | Server | Host
+
+_TABLES: dict[type, str] = {
+    Network: "networks",
+    Subnet: "subnets",
+    Port: "ports",
+    Router: "routers",
+    FloatingIp: "floating_ips",
+    SecurityGroup: "security_groups",
+    Server: "servers",
+    Host: "hosts",
+}
+
 
 class Cloud(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """All resources, each by id (hosts by name). Build one with ``model.load``, or directly in tests."""
@@ -75,6 +88,28 @@ class Cloud(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             for group in port.security_groups:
                 grouped.setdefault(group, []).append(port)
         return {key: tuple(values) for key, values in grouped.items()}
+
+
+def put(cloud: Cloud, *resources: Thing) -> Cloud:
+    """The cloud with these resources added, each in the place of the one with its id (a host: its name) if there is one."""
+    changed: dict[str, dict[str, Thing]] = {}
+    for resource in resources:
+        table = _TABLES[type(resource)]
+        changed.setdefault(table, dict(getattr(cloud, table)))[_key(resource)] = resource
+    return msgspec.structs.replace(cloud, **changed)
+
+
+def remove(cloud: Cloud, *resources: Thing) -> Cloud:
+    """The cloud without these resources. Raises KeyError when it has none of that id."""
+    changed: dict[str, dict[str, Thing]] = {}
+    for resource in resources:
+        table = _TABLES[type(resource)]
+        del changed.setdefault(table, dict(getattr(cloud, table)))[_key(resource)]
+    return msgspec.structs.replace(cloud, **changed)
+
+
+def _key(resource: Thing) -> str:
+    return resource.name if isinstance(resource, Host) else resource.id
 
 
 def _group(ports: Iterable[Port], field: str) -> dict[str, tuple[Port, ...]]:
