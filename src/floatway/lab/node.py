@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -110,10 +111,11 @@ def create(lab: str, name: str, role: Role, identity: str = "") -> Node:
 def _exit_after(do: Callable[[], None], report: int) -> NoReturn:
     try:
         do()
-        os._exit(0)
-    except BaseException as error:
-        os.write(report, f"\n{error}".encode())
+    except BaseException as error:  # a forked child must never return into its parent's code
+        with suppress(OSError):  # who waited for the report may have been killed
+            os.write(report, f"\n{error}".encode())
         os._exit(1)
+    os._exit(0)
 
 
 def _middle(lab: str, name: str, report: int) -> None:

@@ -24,7 +24,8 @@ from floatway.model.resources import (
     Server,
     Subnet,
 )
-from floatway.model.validate import Finding, validate
+from floatway.model.shape import Finding
+from floatway.model.validate import validate
 
 COLLECTIONS: dict[str, type[msgspec.Struct]] = {
     "networks": Network,
@@ -98,17 +99,18 @@ def load_cloud(path: Path) -> Cloud:
 
 def cloud_from_text(text: str, source: str) -> Cloud:
     """The cloud that the YAML text describes; ``source`` names it in errors. Raises CloudError."""
-    loader = _Loader(text)
     try:
-        node = loader.get_single_node()
-        document = loader.construct_document(node) if node is not None else None
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            document = loader.construct_document(node) if node is not None else None
+        finally:
+            loader.dispose()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 0
         what = getattr(error, "problem", None) or str(error)
         raise CloudError((Problem(source, "", "well-formed-yaml", f"is not YAML: {what}", line),)) from error
-    finally:
-        loader.dispose()
     lines = dict(_lines(node)) if node is not None else {}
 
     def problem(path: str, rule: str, message: str) -> Problem:
@@ -126,7 +128,7 @@ def cloud_from_text(text: str, source: str) -> Cloud:
             problems.append(problem(str(key), "known-key", f"unknown key{_hint(str(key), COLLECTIONS)}"))
     for key, kind in COLLECTIONS.items():
         collections[key] = {}
-        items = document.get(key) or []
+        items = [] if (given := document.get(key)) is None else given
         if not isinstance(items, list):
             problems.append(problem(key, "collection-is-a-list", "must be a list of mappings"))
             continue

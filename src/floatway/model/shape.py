@@ -1,0 +1,215 @@
+"""First the shape: every address, MAC, number and name is one, and every id that is given is somebody's."""
+
+import re
+from collections.abc import Iterator
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
+
+import msgspec
+
+from floatway.model.cloud import Cloud
+from floatway.model.resources import SecurityGroupRule
+
+MAC = re.compile(r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")
+PROTOCOLS = frozenset(
+    {
+        "icmp",
+        "tcp",
+        "udp",
+        "ah",
+        "dccp",
+        "egp",
+        "esp",
+        "gre",
+        "igmp",
+        "ipip",
+        "ospf",
+        "pgm",
+        "rsvp",
+        "sctp",
+        "udplite",
+        "vrrp",
+        "any",
+    }
+)
+WITH_PORTS = frozenset({"tcp", "udp", "sctp", "dccp", "udplite", "6", "17", "33", "132", "136"})
+MTU_MIN, MTU_MAX = 68, 65535
+IFNAMSIZ = 15
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """A rule broken by one resource: ``collection`` and ``id`` say whose, ``field`` what of it."""
+
+    collection: str
+    id: str
+    field: str
+    rule: str
+    message: str
+
+
+def parse_address(text: str) -> IPv4Address | None:
+    """The address, or None when it is not one."""
+    try:
+        return IPv4Address(text)
+    except (AddressValueError, ValueError):
+        return None
+
+
+def parse_network(text: str) -> IPv4Network | None:
+    """The network, or None when it is not one or has host bits set."""
+    try:
+        return IPv4Network(text)
+    except (AddressValueError, NetmaskValueError, ValueError):
+        return None
+
+
+def well_formed(cloud: Cloud) -> Iterator[Finding]:
+    """Addresses, prefixes, MACs, numbers and names that are none."""
+
+    def bad(collection: str, identity: str, field: str, message: str) -> Finding:
+        return Finding(collection, identity, field, "well-formed", message)
+
+    for net in cloud.networks.values():
+        if not MTU_MIN <= net.mtu <= MTU_MAX:
+            yield bad("networks", net.id, "mtu", f"{net.mtu} is not between {MTU_MIN} and {MTU_MAX} bytes")
+        if not re.fullmatch(r"[0-9a-zA-Z-]{1,36}", net.id):
+            yield bad("networks", net.id, "id", f"{net.id!r} is not a UUID")
+    for subnet in cloud.subnets.values():
+        if parse_network(subnet.cidr) is None:
+            yield bad(
+                "subnets", subnet.id, "cidr", f"{subnet.cidr!r} is not an IPv4 network (address/length, no host bits)"
+            )
+        if subnet.gateway_ip is not None and parse_address(subnet.gateway_ip) is None:
+            yield bad("subnets", subnet.id, "gateway_ip", f"{subnet.gateway_ip!r} is not an IPv4 address")
+        for index, pool in enumerate(subnet.allocation_pools):
+            start, end = parse_address(pool.start), parse_address(pool.end)
+            if start is None or end is None or start > end:
+                yield bad(
+                    "subnets",
+                    subnet.id,
+                    f"allocation_pools[{index}]",
+                    f"{pool.start}-{pool.end} is not a range of IPv4 addresses",
+                )
+    for port in cloud.ports.values():
+        if not MAC.match(port.mac_address) or int(port.mac_address[:2], 16) & 1:
+            yield bad("ports", port.id, "mac_address", f"{port.mac_address!r} is not a lower-case unicast MAC address")
+        for index, fixed in enumerate(port.fixed_ips):
+            if parse_address(fixed.ip_address) is None:
+                yield bad(
+                    "ports", port.id, f"fixed_ips[{index}].ip_address", f"{fixed.ip_address!r} is not an IPv4 address"
+                )
+        for index, pair in enumerate(port.allowed_address_pairs):
+            if parse_network(pair.ip_address) is None:
+                yield bad(
+                    "ports",
+                    port.id,
+                    f"allowed_address_pairs[{index}].ip_address",
+                    f"{pair.ip_address!r} is not an IPv4 address or network",
+                )
+            if pair.mac_address is not None and not MAC.match(pair.mac_address):
+                yield bad(
+                    "ports",
+                    port.id,
+                    f"allowed_address_pairs[{index}].mac_address",
+                    f"{pair.mac_address!r} is not a lower-case MAC address",
+                )
+    for fip in cloud.floating_ips.values():
+        for field in ("floating_ip_address", "fixed_ip_address"):
+            value = getattr(fip, field)
+            if value is not None and parse_address(value) is None:
+                yield bad("floating_ips", fip.id, field, f"{value!r} is not an IPv4 address")
+    for router in cloud.routers.values():
+        for index, route in enumerate(router.routes):
+            if parse_network(route.destination) is None or parse_address(route.nexthop) is None:
+                yield bad(
+                    "routers",
+                    router.id,
+                    f"routes[{index}]",
+                    f"{route.destination} via {route.nexthop} is not an IPv4 route",
+                )
+    for group in cloud.security_groups.values():
+        for index, opening in enumerate(group.rules):
+            for field, message in _rule_faults(opening):
+                yield bad("security_groups", group.id, f"rules[{index}].{field}", message)
+    for host in cloud.hosts.values():
+        if host.tunnel_ip and parse_address(host.tunnel_ip) is None:
+            yield bad("hosts", host.name, "tunnel_ip", f"{host.tunnel_ip!r} is not an IPv4 address")
+        for name in (*host.bridge_mappings.values(), *host.bridge_nics.values()):
+            if not name or len(name) > IFNAMSIZ or re.search(r"[\s/]", name):
+                yield bad(
+                    "hosts", host.name, "bridge_mappings", f"{name!r} is not a device name (1 to {IFNAMSIZ} characters)"
+                )
+        for device, mac in host.pins.macs.items():
+            if not MAC.match(mac):
+                yield bad("hosts", host.name, f"pins.macs.{device}", f"{mac!r} is not a lower-case MAC address")
+
+
+def _rule_faults(opening: SecurityGroupRule) -> Iterator[tuple[str, str]]:
+    low, high, protocol = opening.port_range_min, opening.port_range_max, opening.protocol
+    if protocol is not None and protocol not in PROTOCOLS and not (protocol.isdigit() and int(protocol) <= 255):
+        yield "protocol", f"{protocol!r} is not an IP protocol name or number"
+    if (
+        opening.remote_ip_prefix is not None
+        and opening.ethertype == "IPv4"
+        and parse_network(opening.remote_ip_prefix) is None
+    ):
+        yield "remote_ip_prefix", f"{opening.remote_ip_prefix!r} is not an IPv4 network"
+    if opening.remote_ip_prefix is not None and opening.remote_group_id is not None:
+        yield "remote_group_id", "a rule names a remote prefix or a remote group, not both"
+    if protocol in ("icmp", "1"):
+        if high is not None and low is None:
+            yield "port_range_max", "an ICMP code needs a type (port_range_min)"
+        if any(value is not None and not 0 <= value <= 255 for value in (low, high)):
+            yield "port_range_min", "ICMP type and code are 0 to 255"
+    elif low is not None or high is not None:
+        if protocol not in WITH_PORTS:
+            yield "port_range_min", f"protocol {protocol or 'any'} has no ports"
+        elif low is None or high is None or not 1 <= low <= high <= 65535:
+            yield "port_range_min", f"{low}-{high} is not a range of ports from 1 to 65535"
+
+
+def known_references(cloud: Cloud) -> Iterator[Finding]:
+    """Every id that one resource gives is that of another."""
+
+    def missing(collection: str, identity: str, field: str, kind: str, wanted: str) -> Finding:
+        return Finding(collection, identity, field, "known-reference", f"there is no {kind} {wanted!r}")
+
+    for subnet in cloud.subnets.values():
+        if subnet.network_id not in cloud.networks:
+            yield missing("subnets", subnet.id, "network_id", "network", subnet.network_id)
+    for port in cloud.ports.values():
+        if port.network_id not in cloud.networks:
+            yield missing("ports", port.id, "network_id", "network", port.network_id)
+        for index, fixed in enumerate(port.fixed_ips):
+            if fixed.subnet_id not in cloud.subnets:
+                yield missing("ports", port.id, f"fixed_ips[{index}].subnet_id", "subnet", fixed.subnet_id)
+        for index, group in enumerate(port.security_groups):
+            if group not in cloud.security_groups:
+                yield missing("ports", port.id, f"security_groups[{index}]", "security group", group)
+        if port.binding_host_id and port.binding_host_id not in cloud.hosts:
+            yield missing("ports", port.id, "binding_host_id", "host", port.binding_host_id)
+        if port.device_owner.startswith("network:router") and port.device_id not in cloud.routers:
+            yield missing("ports", port.id, "device_id", "router", port.device_id)
+    for router in cloud.routers.values():
+        gateway = router.external_gateway_info
+        if gateway and gateway.network_id not in cloud.networks:
+            yield missing("routers", router.id, "external_gateway_info.network_id", "network", gateway.network_id)
+    for fip in cloud.floating_ips.values():
+        if fip.floating_network_id not in cloud.networks:
+            yield missing("floating_ips", fip.id, "floating_network_id", "network", fip.floating_network_id)
+        if fip.port_id is not None and fip.port_id not in cloud.ports:
+            yield missing("floating_ips", fip.id, "port_id", "port", fip.port_id)
+        if fip.router_id is not None and fip.router_id not in cloud.routers:
+            yield missing("floating_ips", fip.id, "router_id", "router", fip.router_id)
+    for group_ in cloud.security_groups.values():
+        for index, opening in enumerate(group_.rules):
+            if opening.remote_group_id is not None and opening.remote_group_id not in cloud.security_groups:
+                yield missing(
+                    "security_groups",
+                    group_.id,
+                    f"rules[{index}].remote_group_id",
+                    "security group",
+                    opening.remote_group_id,
+                )
+    for server in cloud.servers.values():
+        if server.host not in cloud.hosts:
+            yield missing("servers", server.id, "host", "host", server.host)
