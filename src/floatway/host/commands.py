@@ -98,7 +98,7 @@ def _ip(op: IpOp) -> Iterator[str]:
         case LinkDelete(link=link):
             yield f"{_tool(link.netns)} link delete {link.name}"
         case AddressAdd(address=address):
-            yield f"{_tool(address.netns)} address add {_address(address)}"
+            yield f"{_tool(address.netns)} address replace {_address(address)}"
         case AddressDelete(address=address):
             yield f"{_tool(address.netns)} address delete {address.cidr} dev {address.link}"
         case RouteReplace(route=route):

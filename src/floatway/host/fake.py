@@ -4,7 +4,7 @@ It refuses what they refuse (what exists cannot be made, what is missing cannot 
 there) and, unasked, takes along what they take along. ``run`` is pure: a state and a step give a state.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from floatway.host.commands import commands
 from floatway.host.fake_base import FakeError, Tables
@@ -28,7 +28,7 @@ from floatway.host.steps import (
     SysctlWrite,
 )
 
-__all__ = ["FakeError", "run", "stages"]
+__all__ = ["FakeError", "run", "run_all", "stages"]
 
 _LOCAL = ((0, 255), (32766, 254), (32767, 253))
 
@@ -38,6 +38,13 @@ def run(state: HostState, step: Step, *, strict: bool = True) -> HostState:
     flows name it (which Open vSwitch allows and a plan never does)."""
     for after in stages(state, step, strict=strict):
         state = after
+    return state
+
+
+def run_all(state: HostState, steps: Iterable[Step], *, strict: bool = True) -> HostState:
+    """The state after all of the steps."""
+    for step in steps:
+        state = run(state, step, strict=strict)
     return state
 
 
@@ -104,7 +111,7 @@ def _netns_delete(tables: Tables, name: str) -> None:
     for link in [link for link in tables.of(Link).values() if link.netns == name]:
         remove_link(tables, link)
     for kind in (Route, Rule, Sysctl, Chain, Ipset, Connection):
-        for record in [r for r in tables.of(kind).values() if r.netns == name]:
+        for record in [r for r in tables.of(kind).values() if getattr(r, "netns", "") == name]:
             tables.drop(record)
     tables.of(Netns).pop((name,))
 

@@ -1,8 +1,13 @@
 """What the parts of the in-memory host share: its tables while they change, and the refusal."""
 
+import re
 from typing import TypeVar, cast
 
-from floatway.host.records import Record
+import msgspec
+
+from floatway.host.losses import flow_ports
+from floatway.host.ownership import LEARN_COOKIE
+from floatway.host.records import Flow, OvsPort, Record
 from floatway.host.state import HostState, Key
 
 R = TypeVar("R", bound=Record)
@@ -50,3 +55,19 @@ class Tables:
         """Refuse unless it is so."""
         if not truth:
             raise FakeError(self.command, reason)
+
+
+def unname(tables: Tables, port: OvsPort) -> None:
+    """The port loses its number: the flows that name it keep a bare one. Strict: no flow but learned ones may name it."""
+    for flow in [f for f in tables.of(Flow).values() if f.bridge == port.bridge and port.name in flow_ports(f)]:
+        tables.need(not tables.strict or flow.cookie == LEARN_COOKIE, f"flow {flow.match!r} names port {port.name}")
+        tables.drop(flow)
+        number = str(1000 + sum(port.name.encode()))
+        match, actions = (_numbered(text, port.name, number) for text in (flow.match, flow.actions))
+        tables.put(msgspec.structs.replace(flow, match=match, actions=actions))
+
+
+def _numbered(text: str, name: str, number: str) -> str:
+    return re.sub(
+        rf'"{re.escape(name)}"|(?<=in_port=){re.escape(name)}\b|(?<=output:){re.escape(name)}\b', number, text
+    )

@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 import msgspec
 
+from floatway.host.fake_base import Tables, unname
 from floatway.host.losses import setting_device
-from floatway.host.fake_base import Tables
+from floatway.host.ownership import ALIAS
 from floatway.host.records import Address, Link, Neighbour, Netns, OvsPort, Route, Rule, Sysctl
 from floatway.host.steps import (
     AddressAdd,
@@ -120,12 +121,18 @@ def _strip(tables: Tables, link: Link) -> None:
     _disable(tables, link)
     for address in [a for a in tables.of(Address).values() if (a.netns, a.link) == (link.netns, link.name)]:
         tables.drop(address)
-    for setting in [s for s in tables.of(Sysctl).values() if (s.netns, setting_device(s.name)) == (link.netns, link.name)]:
+    for setting in [
+        s for s in tables.of(Sysctl).values() if (s.netns, setting_device(s.name)) == (link.netns, link.name)
+    ]:
         tables.drop(setting)
 
 
 def remove_link(tables: Tables, link: Link) -> None:
-    """The device goes, with all that goes with it."""
+    """The device goes, with all that goes with it; strict: not one that is a port of Open vSwitch."""
+    port = tables.get(OvsPort, link.name)
+    if port is not None and (port.type == "internal" if link.kind == "internal" else port.type + link.netns == ""):
+        tables.need(not tables.strict, f"device {link.name} is a port of bridge {port.bridge}")
+        unname(tables, port)
     _strip(tables, link)
     tables.drop(link)
     if link.kind == "bridge":
@@ -138,9 +145,11 @@ def remove_link(tables: Tables, link: Link) -> None:
 
 def _link_delete(tables: Tables, op: LinkDelete) -> None:
     link = _need_link(tables, op.link.netns, op.link.name)
-    ports = tables.get(OvsPort, link.name)
+    port = tables.get(OvsPort, link.name)
     tables.need(
-        link.kind in ("bridge", "veth") or (link.kind == "internal" and ports is None),
+        link.kind in ("bridge", "veth")
+        or (link.kind == "internal" and port is None)
+        or (link.kind == "foreign" and link.alias == ALIAS),
         f"a device of kind {link.kind} cannot be deleted",
     )
     remove_link(tables, link)

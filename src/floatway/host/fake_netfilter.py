@@ -1,6 +1,5 @@
 """The in-memory kernel's iptables and IP sets: reads what ``iptables-restore --noflush`` and ``ipset restore`` would read."""
 
-import re
 import shlex
 from collections.abc import Iterable
 
@@ -9,6 +8,7 @@ import msgspec
 from floatway.host.fake_base import Tables
 from floatway.host.fake_ip import need_netns
 from floatway.host.records import Chain, Ipset
+from floatway.host.rules import jump_target, set_names
 from floatway.host.steps import IpsetRestore, Restore
 
 BUILTIN = {
@@ -18,20 +18,6 @@ BUILTIN = {
     "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
     "security": ("INPUT", "FORWARD", "OUTPUT"),
 }
-_TARGET = re.compile(r"(?:^| )-[jg] (\S+)")
-_SET = re.compile(r"--(?:match|add|del)-set (\S+)")
-
-
-def jump_target(rule: str) -> str:
-    """The user chain that a rule leads to, or ""; targets of the kernel are in capitals."""
-    match = _TARGET.search(rule)
-    return match[1] if match and not match[1].isupper() else ""
-
-
-def set_names(rule: str) -> list[str]:
-    """The IP sets that a rule asks."""
-    return _SET.findall(rule)
-
 
 # --- iptables -------------------------------------------------------------------------------------
 
@@ -107,7 +93,9 @@ def _need_chain(tables: Tables, netns: str, table: str, name: str) -> Chain:
 def _need_rule(tables: Tables, chain: Chain, rule: str) -> None:
     shlex.split(rule)  # an unclosed quote is a refusal too
     target = jump_target(rule)
-    tables.need(not target or tables.get(Chain, chain.netns, chain.table, target), f"{rule}: there is no chain {target}")
+    tables.need(
+        not target or tables.get(Chain, chain.netns, chain.table, target), f"{rule}: there is no chain {target}"
+    )
     for name in set_names(rule):
         tables.need(tables.get(Ipset, chain.netns, name), f"{rule}: there is no set {name}")
 

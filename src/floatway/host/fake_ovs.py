@@ -1,14 +1,9 @@
 """The in-memory Open vSwitch: bridges, ports and flows. A port that goes takes its internal device, wherever that is, and
 leaves the flows that named it with a bare number."""
 
-import re
-
-import msgspec
-
-from floatway.host.fake_base import Tables
+from floatway.host.fake_base import Tables, unname
 from floatway.host.fake_ip import remove_link
 from floatway.host.losses import flow_ports
-from floatway.host.ownership import LEARN_COOKIE
 from floatway.host.records import Flow, Link, OvsBridge, OvsPort
 from floatway.host.steps import BridgeDelete, BridgeSet, OfBundle, OvsOp, PortDelete, PortSet
 
@@ -25,10 +20,10 @@ def transact(tables: Tables, ops: tuple[OvsOp, ...]) -> None:
             case PortSet(port=port):
                 _port_set(tables, port)
             case PortDelete(bridge=bridge, name=name):
-                port = tables.get(OvsPort, name)
-                tables.need(port and port.bridge == bridge, f"there is no port {name} on bridge {bridge}")
-                assert port is not None
-                remove_port(tables, port)
+                here = tables.get(OvsPort, name)
+                tables.need(here and here.bridge == bridge, f"there is no port {name} on bridge {bridge}")
+                assert here is not None
+                remove_port(tables, here)
 
 
 def _bridge_set(tables: Tables, bridge: OvsBridge) -> None:
@@ -57,28 +52,18 @@ def _port_set(tables: Tables, port: OvsPort) -> None:
     elif port.type == "internal":
         tables.need(tables.get(Link, "", port.name) is None, f"device {port.name} exists")
         tables.put(Link(netns="", name=port.name, kind="internal", mac="02:00:00:00:00:bb", up=False))
-    if port.type == "":
+    elif port.type == "":
         tables.need(tables.get(Link, "", port.name), f"there is no device {port.name}")
     tables.put(port)
 
 
 def remove_port(tables: Tables, port: OvsPort) -> None:
-    """The port goes; strict: not while flows name it, but for learned ones."""
-    naming = [f for f in tables.of(Flow).values() if f.bridge == port.bridge and port.name in flow_ports(f)]
-    for flow in naming:
-        tables.need(not tables.strict or flow.cookie == LEARN_COOKIE, f"flow {flow.match!r} names port {port.name}")
-        tables.drop(flow)
-        number = str(1000 + sum(port.name.encode()))
-        match, actions = (_numbered(text, port.name, number) for text in (flow.match, flow.actions))
-        tables.put(msgspec.structs.replace(flow, match=match, actions=actions))
+    """The port goes, and its internal device; strict: not while flows name it."""
+    unname(tables, port)
     tables.drop(port)
     if port.type == "internal":
         for link in [x for x in tables.of(Link).values() if x.kind == "internal" and x.name == port.name]:
             remove_link(tables, link)
-
-
-def _numbered(text: str, name: str, number: str) -> str:
-    return re.sub(rf'"{re.escape(name)}"|(?<=in_port=){name}\b|(?<=output:){name}\b', number, text)
 
 
 def bundle(tables: Tables, step: OfBundle) -> None:

@@ -90,7 +90,7 @@ def _ours(record: Record, wanted: HostState) -> Record | None:
         case Chain():
             return _chain(record, wanted)
         case OvsBridge(external_ids=ids) | OvsPort(external_ids=ids):
-            return record if ("owner", ALIAS) in ids else None
+            return record if ("owner", ALIAS) in ids or wanted.get(type(record), *record.key) else None
         case Flow(cookie=cookie):
             return record if cookie == COOKIE else None
         case _:
@@ -108,9 +108,13 @@ def _link(link: Link, wanted: HostState) -> Link | None:
             up=link.up,
             master=link.master if asked.master else "",
         )
-    if is_our_netns(link.netns) and link.kind != "loopback":
+    if is_our_netns(link.netns):
+        if link.kind == "loopback" or (link.kind == "foreign" and asked is None):
+            return None
         return _indifferent(link, asked)
-    return _indifferent(link, asked) if link.netns == "" and link.alias == ALIAS else None
+    # by name and kind too: the name of a port of ours is mark enough for a device that lost its alias
+    named = asked is not None and asked.kind == link.kind
+    return _indifferent(link, asked) if link.netns == "" and (link.alias == ALIAS or named) else None
 
 
 def _indifferent(link: Link, asked: Link | None) -> Link:
@@ -122,7 +126,9 @@ def _indifferent(link: Link, asked: Link | None) -> Link:
 
 def _chain(chain: Chain, wanted: HostState) -> Chain | None:
     if is_our_netns(chain.netns):
-        return chain
+        # an empty built-in chain cannot be removed: nobody needs to want it
+        idle = not chain.rules and chain.policy == "ACCEPT" and chain.name in BUILTIN_CHAINS
+        return chain if not idle or wanted.get(Chain, *chain.key) else None
     if chain.netns:
         return None
     if chain.name not in BUILTIN_CHAINS:

@@ -11,7 +11,7 @@ from floatway.host.ownership import BUILTIN_CHAINS, is_our_netns
 from floatway.host.records import Chain, Ipset
 from floatway.host.steps import IpsetRestore, Restore
 
-TABLES = ("raw", "mangle", "filter", "nat")
+TABLES = ("raw", "mangle", "filter", "nat", "security")
 
 
 def chain_restore(
@@ -33,8 +33,8 @@ def chain_restore(
             outcome.append((table, chain.name, chain.policy, chain.rules))
         for chain in away:
             if chain.name in BUILTIN_CHAINS:
-                lines += [f"-D {chain.name} {rule}" for rule in chain.rules]
-                outcome.append((table, chain.name, chain.policy, ()))
+                lines += _empty(netns, chain)
+                outcome.append((table, chain.name, "ACCEPT", ()))
             else:
                 outcome.append((table, chain.name, "", None))
         lines += [f"-X {chain.name}" for chain in away if chain.name not in BUILTIN_CHAINS]
@@ -52,21 +52,22 @@ def _fill(netns: str, chain: Chain, before: Chain | None) -> list[str]:
     return [*taken, *(f"-I {chain.name} {number} {rule}" for number, rule in enumerate(chain.rules, 1))]
 
 
+def _empty(netns: str, chain: Chain) -> list[str]:
+    if is_our_netns(netns):
+        return [f"-P {chain.name} ACCEPT", f"-F {chain.name}"]
+    return [f"-D {chain.name} {rule}" for rule in chain.rules]
+
+
 def set_restore(netns: str, pairs: Iterable[tuple[Ipset | None, Ipset]]) -> IpsetRestore:
-    """Create sets, or change their members; a set of another type is built aside and swapped in, so that no rule ever sees it gone."""
+    """Create sets, or change their members."""
     lines: list[str] = []
     outcome: list[tuple[str, str, str, tuple[str, ...] | None]] = []
     for before, after in pairs:
-        create = f"create {{}} {after.type} family {after.family}"
-        if before is not None and (before.type, before.family) == (after.type, after.family):
-            lines += [f"del {after.name} {member}" for member in before.members if member not in after.members]
-            lines += [f"add {after.name} {member}" for member in after.members if member not in before.members]
-        elif before is None:
-            lines += [create.format(after.name), *(f"add {after.name} {member}" for member in after.members)]
-        else:
-            aside = f"{after.name[:27]}-new"
-            lines += [create.format(aside), *(f"add {aside} {member}" for member in after.members)]
-            lines += [f"swap {aside} {after.name}", f"destroy {aside}"]
+        if before is None:
+            lines.append(f"create {after.name} {after.type} family {after.family}")
+        there = before.members if before else ()
+        lines += [f"del {after.name} {member}" for member in there if member not in after.members]
+        lines += [f"add {after.name} {member}" for member in after.members if member not in there]
         outcome.append((after.name, after.type, after.family, after.members))
     return IpsetRestore(netns=netns, text="\n".join(lines) + "\n", sets=tuple(outcome))
 
