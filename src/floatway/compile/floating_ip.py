@@ -6,9 +6,9 @@ qrouter … rfp == fpr-…   fip-<network>   fg-… 192.168.10.103/16 -- br-int
 
 from floatway.compile import names
 from floatway.compile.allocations import FIP_TABLE
-from floatway.compile.router import L3, chains, hooks, namespace_sysctls, next_address
+from floatway.compile.router import L3, chains, hooks, namespace_sysctls, next_address, static_routes
 from floatway.host.records import Address, Link, Netns, Record, Route, Rule, Sysctl
-from floatway.model.resources import FloatingIp, Network, Port, Subnet
+from floatway.model.resources import FloatingIp, HostRoute, Network, Port, Subnet
 from floatway.net.address import interface, ip_int
 
 
@@ -53,6 +53,18 @@ def way_out(external: Network, gateway_port: Port, subnets: tuple[Subnet, ...], 
         return []
     table = ip_int(next_address(rfp_address))
     return [Route(netns=names.fip(external.id), prefix="default", table=table, via=gateway, dev=fg)]
+
+
+def outer_routes(
+    external: Network, gateway_port: Port, subnets: tuple[Subnet, ...], routes: tuple[HostRoute, ...], rfp_address: str
+) -> list[Record]:
+    """A router's static routes whose next hop is outside: beside its default route, where its floating IPs' packets come by."""
+    fg = names.device("fg-", gateway_port.id)
+    own = {fixed.subnet_id for fixed in gateway_port.fixed_ips}
+    behind = [(subnet.cidr, fg) for subnet in sorted(subnets, key=lambda s: s.id) if subnet.id in own]
+    table = ip_int(next_address(rfp_address))
+    found = static_routes(names.fip(external.id), routes, behind, table)
+    return [route for route in found if route.prefix != "default"]
 
 
 def floating_ip(fip: FloatingIp, priority: int, rfp_address: str, mtu: int) -> list[Record]:

@@ -154,6 +154,7 @@ def _router(view: HostView, allocations: Allocations, router_id: str) -> Iterato
     subnets = cloud.subnets_by_network.get(external.id, ())
     yield origin, "link", router.link_to_fip, (router_id, external, host, address)
     yield origin, "gateway", floating_ip.way_out, (external, gateway, subnets, address)
+    yield origin, "outer routes", floating_ip.outer_routes, (external, gateway, subnets, one.routes, address)
     tag = allocations.local_vlans[external.id]
     yield ("port", gateway.id), "plug", _internal_port, (gateway, external, tag, names.device("fg-", gateway.id))
     for fip in floating:

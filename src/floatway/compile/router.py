@@ -9,7 +9,9 @@ from collections.abc import Iterable
 
 from floatway.compile import names
 from floatway.compile.allocations import FIP_TABLE
+from floatway.compile.port import EVERYTHING, canonical
 from floatway.compile.view import Interface, mac_of
+from floatway.host.ownership import MAIN_TABLE
 from floatway.host.records import Address, Chain, Link, Neighbour, Record, Route, Rule, Sysctl
 from floatway.model.resources import FloatingIp, Host, HostRoute, Network, Port
 from floatway.net.address import in_prefix, interface, ip_int
@@ -98,15 +100,23 @@ def neighbours(router_id: str, device: str, subnet_id: str, ports: Iterable[Port
 
 def extra_routes(router_id: str, routes: tuple[HostRoute, ...], interfaces: tuple[Interface, ...]) -> list[Record]:
     """The router's own static routes, each by the interface that its next hop is behind."""
-    records: list[Record] = []
+    behind = [(one.subnet.cidr, names.device("qr-", one.port.id)) for one in interfaces]
+    return [*static_routes(names.qrouter(router_id), routes, behind)]
+
+
+def static_routes(
+    netns: str, routes: tuple[HostRoute, ...], behind: Iterable[tuple[str, str]], table: int = MAIN_TABLE
+) -> list[Route]:
+    """Those of the routes whose next hop is ``behind`` one of the (prefix, device). Of several for one destination the last
+    counts, as with ``ip route replace``."""
+    devices = tuple(behind)
+    records: dict[str, Route] = {}
     for route in routes:
-        device = next(
-            (names.device("qr-", i.port.id) for i in interfaces if in_prefix(route.nexthop, i.subnet.cidr)), ""
-        )
+        device = next((name for prefix, name in devices if in_prefix(route.nexthop, prefix)), "")
         if device:
-            prefix = "default" if route.destination == "0.0.0.0/0" else route.destination.removesuffix("/32")
-            records.append(Route(netns=names.qrouter(router_id), prefix=prefix, via=route.nexthop, dev=device))
-    return records
+            prefix = "default" if route.destination == EVERYTHING else canonical(route.destination)
+            records[prefix] = Route(netns=netns, prefix=prefix, table=table, via=route.nexthop, dev=device)
+    return list(records.values())
 
 
 def link_to_fip(router_id: str, external: Network, host: Host, rfp_address: str) -> list[Record]:
