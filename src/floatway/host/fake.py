@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from floatway.host.commands import commands
 from floatway.host.fake_base import FakeError, Tables
 from floatway.host.fake_ip import ip, need_netns, remove_link
-from floatway.host.fake_netfilter import ipset, restore
+from floatway.host.fake_netfilter import ipset, ipset_outcome, restore
 from floatway.host.fake_ovs import bundle, transact
 from floatway.host.losses import setting_device
 from floatway.host.records import Chain, Connection, Ipset, Link, Netns, Route, Rule, Sysctl
@@ -65,6 +65,12 @@ def stages(state: HostState, step: Step, *, strict: bool = True) -> Iterator[Hos
                 _sysctl(tables, netns, name, value)
                 state = tables.state()
                 yield state
+        case IpsetRestore(netns=netns, text=text):
+            tables = Tables(state, _named(step), strict=strict)
+            for line in text.splitlines():  # not all or nothing, unlike iptables-restore
+                ipset(tables, netns, line)
+                yield tables.state()
+            ipset_outcome(tables, step)
         case _:
             tables = Tables(state, _named(step), strict=strict)
             _whole(tables, step)
@@ -88,8 +94,6 @@ def _whole(tables: Tables, step: Step) -> None:
             _netns_delete(tables, name)
         case Restore():
             restore(tables, step)
-        case IpsetRestore():
-            ipset(tables, step)
         case OvsTransaction(ops=ops):
             transact(tables, ops)
         case OfBundle():

@@ -119,11 +119,8 @@ def _check_outcome(tables: Tables, step: Restore) -> None:
 # --- ipset ----------------------------------------------------------------------------------------
 
 
-def ipset(tables: Tables, step: IpsetRestore) -> None:
-    """Line by line, as ``ipset -exist restore``; then it must have become what the step says."""
-    need_netns(tables, step.netns)
-    for line in step.text.splitlines():
-        _set_line(tables, step.netns, line)
+def ipset_outcome(tables: Tables, step: IpsetRestore) -> None:
+    """Refuse unless it has become what the step says."""
     for name, kind, family, members in step.sets:
         one = tables.get(Ipset, step.netns, name)
         if members is None:
@@ -133,7 +130,9 @@ def ipset(tables: Tables, step: IpsetRestore) -> None:
             tables.need(found == (kind, family, set(members)), f"set {name} is not as announced")
 
 
-def _set_line(tables: Tables, netns: str, line: str) -> None:
+def ipset(tables: Tables, netns: str, line: str) -> None:
+    """One line of ``ipset -exist restore``."""
+    need_netns(tables, netns)
     words = line.split()
     one = tables.get(Ipset, netns, words[1])
     if words[0] == "create":

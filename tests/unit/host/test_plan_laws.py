@@ -1,6 +1,7 @@
 """Laws L1, L2 and L9 of the plan, on the in-memory host."""
 
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from floatway.host.plan import plan
 from floatway.host.records import Netns
@@ -46,3 +47,31 @@ def test_l2_a_plan_leads_there_and_no_prefix_of_it_dangles(before: Cloud, after:
         assert references(state, want) == []
     assert difference(state, want) == ""
     assert foreign_of(state) == set(FOREIGN)
+
+
+@given(clouds(), clouds(), st.data())
+@settings(max_examples=40, deadline=None)
+def test_l9_cut_short_anywhere_and_planned_anew_the_end_is_the_same(
+    before: Cloud, after: Cloud, data: st.DataObject
+) -> None:
+    first = compiled(before)
+    have = done(bare(first, compiled(after)), first)
+    want = compiled(after, have)
+    stages = list(walked(have, plan(have, want)))
+    for _ in range(4):
+        stopped = stages[data.draw(st.integers(0, len(stages) - 1))]
+        assert difference(done(stopped, want), want) == ""
+        # or the cloud has changed back meanwhile
+        assert difference(done(stopped, first), first) == ""
+
+
+def test_l9_cut_short_after_every_operation() -> None:
+    desired = compiled(small_cloud(ports=1, routers=1, floating_ips=1))
+    start = bare(desired)
+    stages = list(walked(start, plan(start, desired)))
+    for stopped in stages:
+        assert difference(done(stopped, desired), desired) == ""
+    nothing = HostState({})
+    for stopped in walked(stages[-1], plan(stages[-1], nothing)):
+        assert difference(done(stopped, nothing), nothing) == ""
+        assert difference(done(stopped, desired), desired) == ""

@@ -14,6 +14,7 @@ from floatway.host.state import HostState, diff
 from floatway.host.steps import Plan
 from floatway.lab.sample import big_cloud
 from floatway.model.cloud import Cloud
+from floatway.model.resources import Host
 from strategies import HOSTS
 
 HOST = HOSTS[0]
@@ -36,8 +37,9 @@ FOREIGN = (
 
 
 def small_cloud(ports: int = 3, routers: int = 2, floating_ips: int = 2) -> Cloud:
-    """Always the same cloud: instances with floating IPs behind routers, all on one host."""
-    return big_cloud(ports=ports, routers=routers, floating_ips=floating_ips, host=HOST)
+    """Always the same cloud: instances with floating IPs behind routers, all on one of two hosts."""
+    cloud = big_cloud(ports=ports, routers=routers, floating_ips=floating_ips, host=HOST)
+    return msgspec.structs.replace(cloud, hosts={**cloud.hosts, HOSTS[1]: Host(name=HOSTS[1], tunnel_ip="10.10.20.99")})
 
 
 def compiled(cloud: Cloud, observed: HostState | None = None) -> HostState:
