@@ -1,16 +1,21 @@
 """What compile writes is what the tools print: rules through iptables-restore and -save, flows through a real ovs-vswitchd."""
 
+import msgspec
 import pytest
 
+from floatway.agent.agent import Agent
+from floatway.agent.reconcile import reconcile
 from floatway.compile.allocations import Allocations, allocate, recover
 from floatway.compile.firewall import rule_text
 from floatway.compile.host import compile_host
+from floatway.host.commands import commands
 from floatway.host.records import Chain, Flow, Ipset, OvsBridge, OvsPort
 from floatway.host.state import HostState
-from floatway.model.resources import SecurityGroupRule
+from floatway.model.resources import OWNER_COMPUTE, SecurityGroupRule
 from floatway.model.shape import PROTOCOLS
 from floatway.model.validate import validate
 from floatway.text.ofctl import parse_flows, render_flow
+from kernel.reference_host import far_end, plug
 from kernel.support import sh, start_ovs
 from unit.compile.clouds import unusual
 
@@ -119,3 +124,20 @@ def test_numbers_are_read_back() -> None:
     allocations = allocate(cloud, host)
     assert allocations != Allocations()
     assert recover(compile_host(cloud, host, allocations), cloud, host) == allocations
+
+
+def test_one_apply_reaches_it() -> None:
+    """Law L7: what compile wants of a real kernel and a real Open vSwitch is what they then have."""
+    cloud, host = unusual()
+    node = msgspec.structs.replace(cloud.hosts[host], datapath_type="netdev")
+    cloud = msgspec.structs.replace(cloud, hosts={**cloud.hosts, host: node})
+    start_ovs()
+    plug("eth4", far_end(), 0)
+    for port in cloud.ports.values():
+        if port.binding_host_id == host and port.device_owner == OWNER_COMPUTE:
+            sh(f"ip tuntap add tap{port.id[:11]} mode tap && ip link set tap{port.id[:11]} up")
+    with Agent(host) as agent:
+        agent.reconcile(cloud)
+        left = reconcile(agent.conn, cloud, host, dry_run=True)
+    assert [line for step in left.plan.steps for line in commands(step)] == []
+    assert left.desired == compile_host(cloud, host, left.allocations)

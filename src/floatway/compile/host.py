@@ -66,7 +66,7 @@ def _fragments(view: HostView, allocations: Allocations) -> Iterator[Fragment]:
     yield ("host", host.name), "bridges", bridges.host_bridges, (host, others)
     yield from _networks(view, allocations)
     yield from _ports(view, allocations)
-    yield from _external_networks(view)
+    yield from _external_networks(view, allocations)
     for router_ in view.routers:
         yield from _router(view, allocations, router_.id)
 
@@ -108,11 +108,13 @@ def _ports(view: HostView, allocations: Allocations) -> Iterator[Fragment]:
     yield ("host", host.name), "firewall", firewall.shared_chains, (view.instance_ports, tags)
 
 
-def _external_networks(view: HostView) -> Iterator[Fragment]:
+def _external_networks(view: HostView, allocations: Allocations) -> Iterator[Fragment]:
     for network_id, gateway in view.agent_gateways.items():
         external = view.cloud.networks[network_id]
         subnets = view.cloud.subnets_by_network.get(network_id, ())
         yield ("network", network_id), "fip", floating_ip.fip_namespace, (external, gateway, subnets)
+        tag = allocations.local_vlans[network_id]
+        yield ("port", gateway.id), "plug", _internal_port, (gateway, external, tag, names.device("fg-", gateway.id))
 
 
 def _router(view: HostView, allocations: Allocations, router_id: str) -> Iterator[Fragment]:
@@ -155,8 +157,6 @@ def _router(view: HostView, allocations: Allocations, router_id: str) -> Iterato
     yield origin, "link", router.link_to_fip, (router_id, external, host, address)
     yield origin, "gateway", floating_ip.way_out, (external, gateway, subnets, address)
     yield origin, "outer routes", floating_ip.outer_routes, (external, gateway, subnets, one.routes, address)
-    tag = allocations.local_vlans[external.id]
-    yield ("port", gateway.id), "plug", _internal_port, (gateway, external, tag, names.device("fg-", gateway.id))
     for fip in floating:
         priority = allocations.floating_ip_priorities[router_id, fip.fixed_ip_address or ""]
         inner = cloud.networks[cloud.ports[fip.port_id or ""].network_id].mtu
