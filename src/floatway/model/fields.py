@@ -46,6 +46,12 @@ def _below(value: Any, kind: Any, path: str) -> Iterator[tuple[str, str]]:
     elif typing.get_origin(kind) is tuple and isinstance(value, list):
         for index, item in enumerate(value):
             yield from faults(item, typing.get_args(kind)[0], f"{path}[{index}]")
+    elif typing.get_origin(kind) is dict and isinstance(value, dict):
+        for key, item in value.items():
+            yield from faults(item, typing.get_args(kind)[1], _join(path, str(key)))
+    elif typing.get_origin(kind) is typing.Literal and isinstance(value, str):
+        choices = typing.get_args(kind)
+        yield path, f"{value!r} is none of {', '.join(repr(c) for c in choices)}{nearest(value, choices)}"
 
 
 def _join(path: str, name: str) -> str:
@@ -64,6 +70,8 @@ def _sentence(text: str, value: Any, path: str) -> tuple[str, str]:
     """msgspec's sentence, its own path below ours, and how to mend the commonest fault of all."""
     match = _AT.search(text)
     message = text[: match.start()] if match else text
+    for theirs, ours in (("`object`", "a mapping"), ("`array`", "a list"), ("`null`", "nothing")):
+        message = message.replace(theirs, ours)
     inner = match["path"] if match and "[...]" not in match["path"] else ""
     if "expected `str" in message.lower() and isinstance(value, bool | int):
         message += "; put it in quotes"

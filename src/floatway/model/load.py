@@ -4,7 +4,6 @@ networks:            lists of mappings, fields as in the Networking API
   - id: …            (both spellings: provider:network_type and provider_network_type)
 """
 
-import difflib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import msgspec
 import yaml
 
 from floatway.model.cloud import Cloud
+from floatway.model.fields import faults, nearest
 from floatway.model.resources import (
     FloatingIp,
     Host,
@@ -24,7 +24,7 @@ from floatway.model.resources import (
     Server,
     Subnet,
 )
-from floatway.model.shape import Finding
+from floatway.model.shape import Finding, well_formed
 from floatway.model.validate import validate
 
 COLLECTIONS: dict[str, type[msgspec.Struct]] = {
@@ -99,33 +99,21 @@ def load_cloud(path: Path) -> Cloud:
 
 def cloud_from_text(text: str, source: str) -> Cloud:
     """The cloud that the YAML text describes; ``source`` names it in errors. Raises CloudError."""
-    try:
-        loader = _Loader(text)
-        try:
-            node = loader.get_single_node()
-            document = loader.construct_document(node) if node is not None else None
-        finally:
-            loader.dispose()
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 0
-        what = getattr(error, "problem", None) or str(error)
-        raise CloudError((Problem(source, "", "well-formed-yaml", f"is not YAML: {what}", line),)) from error
+    node, document = _parse(text, source)
     lines = dict(_lines(node)) if node is not None else {}
 
     def problem(path: str, rule: str, message: str) -> Problem:
         return Problem(source, path, rule, message, _nearest(lines, path))
 
-    if not isinstance(document, dict):
-        raise CloudError(
-            (problem("", "document-is-a-mapping", f"must be a mapping with the keys {_words(COLLECTIONS)}"),)
-        )
-    problems: list[Problem] = []
+    if node is None or not isinstance(document, dict):
+        message = f"must be a mapping with the keys {', '.join(COLLECTIONS)}"
+        raise CloudError((problem("", "document-is-a-mapping", message),))
+    problems = [Problem(source, path, "unique-key", "is given twice", line) for path, line in _repeated(node)]
     collections: dict[str, dict[str, Any]] = {}
     positions: dict[tuple[str, str], str] = {}
     for key in document:
         if key not in COLLECTIONS:
-            problems.append(problem(str(key), "known-key", f"unknown key{_hint(str(key), COLLECTIONS)}"))
+            problems.append(problem(str(key), "known-key", f"unknown key{nearest(str(key), COLLECTIONS)}"))
     for key, kind in COLLECTIONS.items():
         collections[key] = {}
         items = [] if (given := document.get(key)) is None else given
@@ -135,10 +123,9 @@ def cloud_from_text(text: str, source: str) -> Cloud:
         for index, item in enumerate(items):
             path = f"{key}[{index}]"
             try:
-                resource: Any = msgspec.convert(_spell(item), kind)
-            except msgspec.ValidationError as error:
-                inner, message = _explain(str(error), kind, item)
-                problems.append(problem(path + inner, "field-type", message))
+                resource: Any = msgspec.convert(item, kind)
+            except msgspec.ValidationError:
+                problems += [problem(at, "field-type", message) for at, message in faults(item, kind, path)]
                 continue
             identity = resource.name if isinstance(resource, Host) else resource.id
             if identity in collections[key]:
@@ -147,13 +134,32 @@ def cloud_from_text(text: str, source: str) -> Cloud:
                 continue
             collections[key][identity] = resource
             positions[key, identity] = path
+    cloud = Cloud(**collections)
+    # what leans on other resources is asked only when all of them could be read
+    findings = well_formed(cloud) if problems else validate(cloud)
+    problems += [_place(finding, positions, problem) for finding in findings]
     if problems:
         raise CloudError(tuple(problems))
-    cloud = Cloud(**collections)
-    found = [_place(finding, positions, problem) for finding in validate(cloud)]
-    if found:
-        raise CloudError(tuple(found))
     return cloud
+
+
+def _parse(text: str, source: str) -> tuple[yaml.Node | None, Any]:
+    """The document as nodes, which know their lines, and as values, with field names in one spelling."""
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            return node, _spell(loader.construct_document(node)) if node is not None else None
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 0
+        what = getattr(error, "problem", None) or str(error)
+        raise CloudError((Problem(source, "", "well-formed-yaml", f"is not YAML: {what}", line),)) from error
+    except RecursionError as error:
+        message = "is too deep, or an alias stands inside its own anchor"
+        raise CloudError((Problem(source, "", "well-formed-yaml", message),)) from error
 
 
 def _place(finding: Finding, positions: dict[tuple[str, str], str], problem: Any) -> Problem:
@@ -171,32 +177,20 @@ def _spell(item: Any) -> Any:
     return item
 
 
-_AT = re.compile(r" - at `\$?(?P<path>[^`]*)`$")
-_UNKNOWN = re.compile(r"unknown field `(?P<field>[^`]+)`")
-
-
-def _explain(text: str, kind: type[msgspec.Struct], item: Any) -> tuple[str, str]:
-    """msgspec's sentence as (path below the item, message), with a guess at a mistyped field."""
-    match = _AT.search(text)
-    path = match["path"] if match else ""
-    message = text[: match.start()] if match else text
-    message = message[0].lower() + message[1:]
-    unknown = _UNKNOWN.search(message)
-    if unknown:
-        fields = msgspec.structs.fields(kind)
-        message += _hint(unknown["field"], {field.name for field in fields})
-    if isinstance(item, dict) and not path and "name" in item:
-        message += f" in {item['name']!r}"
-    return path, message
-
-
-def _hint(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _words(names: Any) -> str:
-    return ", ".join(names)
+def _repeated(node: yaml.Node, path: str = "") -> Iterator[tuple[str, int]]:
+    """(path, line) of every key that its mapping has already, under either spelling: YAML forbids it, PyYAML takes the last."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            name = SPELLINGS.get(str(key.value), str(key.value))
+            at = f"{path}.{name}" if path else name
+            if name in seen:
+                yield at, key.start_mark.line + 1
+            seen.add(name)
+            yield from _repeated(value, at)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _repeated(value, f"{path}[{index}]")
 
 
 def _lines(node: yaml.Node, path: str = "") -> Iterator[tuple[str, int]]:

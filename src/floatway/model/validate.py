@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network
-from itertools import pairwise
 
+from floatway.model import devices, routing
 from floatway.model.cloud import Cloud
 from floatway.model.resources import (
     OWNER_AGENT_GATEWAY,
@@ -13,15 +13,25 @@ from floatway.model.resources import (
 )
 from floatway.model.shape import Finding, known_references, well_formed
 
-VNI_MAX, VLAN_MAX, TAG_MAX = 2**24 - 1, 4094, 4094
+VNI_MAX, VLAN_MAX = 2**24 - 1, 4094
 
 
 Check = Callable[[Cloud], Iterator[Finding]]
-_CHECKS: list[Check] = []
+_CHECKS: list[Check] = [
+    devices.bridges_are_apart,
+    devices.names_stay_apart_when_cut,
+    devices.owners_fit_their_devices,
+    devices.one_agent_gateway_per_host,
+    devices.pins_are_apart,
+    routing.next_hops_are_on_a_link,
+    routing.pools_are_apart,
+    routing.router_gateways_have_addresses_of_their_own,
+    routing.nobody_else_is_the_way_out,
+]
 
 
 def rule(check: Check) -> Check:
-    """Put a check in the table; its name with dashes is the rule's name."""
+    """Put a check in the table."""
     _CHECKS.append(check)
     return check
 
@@ -82,31 +92,31 @@ def _host_address(text: str, net: IPv4Network) -> bool:
 
 @rule
 def no_overlap(cloud: Cloud) -> Iterator[Finding]:
-    """Subnets of one network, and subnets behind one router, are disjoint."""
+    """Subnets of one network, and subnets that one router joins (its external network's too), are disjoint."""
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for subnet in cloud.subnets.values():
         groups["network", subnet.network_id].append(subnet.id)
     for port in cloud.ports.values():
         if port.device_owner == OWNER_ROUTER_INTERFACE:
             groups["router", port.device_id] += [fixed.subnet_id for fixed in port.fixed_ips]
-    seen: set[frozenset[str]] = set()
+    for router in cloud.routers.values():
+        if router.external_gateway_info:
+            outside = cloud.subnets_by_network.get(router.external_gateway_info.network_id, ())
+            groups["router", router.id] += [subnet.id for subnet in outside]
+    networks = {subnet.id: IPv4Network(subnet.cidr) for subnet in cloud.subnets.values()}
+    position = {identity: index for index, identity in enumerate(cloud.subnets)}
+    seen: set[tuple[str, str]] = set()
     for (kind, owner), ids in groups.items():
-        ordered = sorted(dict.fromkeys(ids), key=lambda i: IPv4Network(cloud.subnets[i].cidr))
-        for first, second in pairwise(ordered):
-            if frozenset((first, second)) in seen or not IPv4Network(cloud.subnets[first].cidr).overlaps(
-                IPv4Network(cloud.subnets[second].cidr)
-            ):
-                continue
-            seen.add(frozenset((first, second)))
-            late = second if list(cloud.subnets).index(second) > list(cloud.subnets).index(first) else first
-            other = first if late == second else second
-            yield Finding(
-                "subnets",
-                late,
-                "cidr",
-                "no-overlap",
-                f"{cloud.subnets[late].cidr} overlaps {cloud.subnets[other].cidr} of subnet {other} on {kind} {owner}",
-            )
+        ordered = sorted(set(ids), key=lambda i: (networks[i], position[i]))
+        widest = ordered[0] if ordered else ""
+        for at in ordered[1:]:
+            other, late = sorted((widest, at), key=position.__getitem__)
+            # sorted by first address: whoever overlaps an earlier subnet overlaps the one that reaches furthest
+            if networks[widest].overlaps(networks[at]) and (other, late) not in seen:
+                seen.add((other, late))
+                message = f"{networks[late]} overlaps {networks[other]} of subnet {other} on {kind} {owner}"
+                yield Finding("subnets", late, "cidr", "no-overlap", message)
+            widest = max(widest, at, key=lambda i: networks[i].broadcast_address)
 
 
 @rule
@@ -320,7 +330,7 @@ def routers_make_sense(cloud: Cloud) -> Iterator[Finding]:
 
 @rule
 def hosts_can_carry_it(cloud: Cloud) -> Iterator[Finding]:
-    """Instances' ports stand on the instance's host; a floating IP's host has its agent gateway port and mapping; pins are consistent."""
+    """Instances' ports stand on the instance's host; a floating IP's host has its agent gateway port and mapping."""
     tunnels: dict[str, str] = {}
     gateways = {
         (p.network_id, p.binding_host_id) for p in cloud.ports.values() if p.device_owner == OWNER_AGENT_GATEWAY
@@ -364,21 +374,4 @@ def hosts_can_carry_it(cloud: Cloud) -> Iterator[Finding]:
                 "tunnel_ip",
                 "unique-ip",
                 f"{host.tunnel_ip} is already the tunnel address of {other}",
-            )
-        for field, pins in (
-            ("local_vlans", host.pins.local_vlans),
-            ("floating_ip_priorities", host.pins.floating_ip_priorities),
-            ("link_local", host.pins.link_local),
-        ):
-            if len(set(pins.values())) != len(pins):
-                yield Finding("hosts", host.name, f"pins.{field}", "unique-pin", "one value is pinned twice")
-        if any(not 1 <= tag <= TAG_MAX for tag in host.pins.local_vlans.values()):
-            yield Finding("hosts", host.name, "pins.local_vlans", "pin-range", f"local VLANs are 1 to {TAG_MAX}")
-        if any(not 32768 <= priority <= 72767 for priority in host.pins.floating_ip_priorities.values()):
-            yield Finding(
-                "hosts",
-                host.name,
-                "pins.floating_ip_priorities",
-                "pin-range",
-                "floating-IP rule priorities are 32768 to 72767",
             )

@@ -74,7 +74,12 @@ def test_the_reference_is_the_reference() -> None:
         ("tunnel_ip: 10.10.20.12", "tunnel_ip: 10.10.20.22", "hosts[2].tunnel_ip", "unique-ip"),
         ("{physnet1: br-ex}", "{}", "floating_ips[0].port_id", "external-bridge"),
         ("network:floatingip_agent_gateway", "compute:none", "floating_ips[0].port_id", "agent-gateway-port"),
-        ("f547a01: 1\n", "f547a01: 2\n", "hosts[0].pins.local_vlans", "unique-pin"),
+        (
+            "f547a01: 1\n",
+            "f547a01: 2\n",
+            "hosts[0].pins.local_vlans.eddc07d8-7544-4f3a-b9f4-27f005fb114f",
+            "unique-pin",
+        ),
     ],
 )
 def test_a_broken_rule_is_named_where_it_is_broken(before: str, after: str, path: str, rule: str) -> None:
