@@ -48,6 +48,11 @@ def parse_network(text: str) -> IPv4Network | None:
         return None
 
 
+def _is_written_out(text: str) -> bool:
+    """Is it address/length, as the tools print it? A bare address and a netmask are other words for the same."""
+    return str(parse_network(text)) == text
+
+
 def _unicast(mac: str) -> bool:
     return bool(MAC.fullmatch(mac)) and not int(mac[:2], 16) & 1 and mac != "00:00:00:00:00:00"
 
@@ -86,7 +91,7 @@ def _networks(cloud: Cloud) -> Iterator[Finding]:
 
 def _subnets(cloud: Cloud) -> Iterator[Finding]:
     for subnet in cloud.subnets.values():
-        if parse_network(subnet.cidr) is None:
+        if not _is_written_out(subnet.cidr):
             yield bad(
                 "subnets", subnet.id, "cidr", f"{subnet.cidr!r} is not an IPv4 network (address/length, no host bits)"
             )
@@ -142,7 +147,7 @@ def _routes(cloud: Cloud) -> Iterator[Finding]:
     routes += [("subnets", s.id, "host_routes", s.host_routes) for s in cloud.subnets.values()]
     for collection, identity, field, given in routes:
         for index, route in enumerate(given):
-            if parse_network(route.destination) is None or parse_address(route.nexthop) is None:
+            if not _is_written_out(route.destination) or parse_address(route.nexthop) is None:
                 message = f"{route.destination} via {route.nexthop} is not an IPv4 route"
                 yield bad(collection, identity, f"{field}[{index}]", message)
 

@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import floatway.lab
 from floatway.model.load import CloudError, cloud_from_text, load_cloud
-from floatway.model.schema import cloud_schema
 
 REFERENCE = Path(floatway.lab.__file__).parent / "clouds" / "reference.yaml"
 TEXT = REFERENCE.read_text()
@@ -161,19 +159,44 @@ def test_no_damaged_reference_breaks_the_loader(data: st.DataObject) -> None:
         assert error.problems
 
 
-def test_the_schema_names_every_collection_and_both_spellings() -> None:
-    schema = cloud_schema()
-    assert set(schema["properties"]) >= {
-        "networks",
-        "subnets",
-        "ports",
-        "routers",
-        "floating_ips",
-        "security_groups",
-        "servers",
-        "hosts",
-    }
-    properties = schema["$defs"]["Network"]["properties"]
-    assert "provider:network_type" in properties
-    assert "provider_network_type" in properties
-    assert msgspec.json.encode(schema)
+def test_every_fault_of_a_resource_is_told_with_its_line() -> None:
+    text = "routers:\n- nmae: x\n  external_gateway_info:\n    netwrok_id: 3\n    external_fixed_ips: [4]\n  distributed: 7\n"
+    assert problems(text) == [
+        "cloud.yaml:2: routers[0].nmae: unknown field; did you mean 'name'? (field-type)",
+        "cloud.yaml:6: routers[0].distributed: expected `bool`, got `int` (field-type)",
+        "cloud.yaml:4: routers[0].external_gateway_info.netwrok_id: unknown field; did you mean 'network_id'? (field-type)",
+        "cloud.yaml:4: routers[0].external_gateway_info.network_id: is missing (field-type)",
+        "cloud.yaml:5: routers[0].external_gateway_info.external_fixed_ips[0]: expected a mapping, got `int` (field-type)",
+        "cloud.yaml:2: routers[0].id: is missing (field-type)",
+    ]
+
+
+def test_faults_of_type_hide_no_fault_of_form() -> None:
+    found = problems(TEXT.replace("mtu: 1450", "mtu: big").replace("mtu: 1500", "mtu: 2"))
+    assert [line.rpartition(" ")[2] for line in found] == ["(field-type)", "(well-formed)"]
+
+
+def test_a_number_for_a_text_says_quotes() -> None:
+    (line,) = problems("networks: [{id: 12, provider:segmentation_id: 5}]")
+    assert "put it in quotes" in line
+
+
+def test_a_wrong_word_lists_the_right_ones() -> None:
+    (line,) = problems(TEXT.replace("provider:network_type: vxlan", "provider:network_type: vxlam"))
+    assert "networks[0].provider_network_type" in line
+    assert "'vlan'" in line
+    assert "did you mean 'vxlan'" in line
+
+
+@pytest.mark.parametrize("again", ["provider:segmentation_id: 7", "provider_segmentation_id: 7"])
+def test_a_key_given_twice_is_told(again: str) -> None:
+    """PyYAML would silently take the last."""
+    found = problems(TEXT.replace("segmentation_id: 9520\n", f"segmentation_id: 9520\n    {again}\n"))
+    assert [line.partition(": ")[2] for line in found] == [
+        "networks[0].provider_segmentation_id: is given twice (unique-key)"
+    ]
+
+
+@pytest.mark.parametrize("text", ["&a [*a]", "networks: &a [*a]", "[" * 2000])
+def test_endless_documents_end(text: str) -> None:
+    assert "(well-formed-yaml)" in problems(text)[0]

@@ -126,6 +126,8 @@ BROKEN: dict[str, tuple[Callable[[], Cloud], str, str]] = {
         "allocation_pools[1]",
         "no-overlap",
     ),
+    "network without length": (lambda: but(SUBNET, cidr="10.0.0.0"), "cidr", "well-formed"),
+    "network with a netmask": (lambda: but(SUBNET, cidr="10.0.0.0/255.255.0.0"), "cidr", "well-formed"),
     "host route": (
         lambda: but(SUBNET, host_routes=(HostRoute("10.0.0.1/8", "10.0.0.1"),)),
         "host_routes[0]",
