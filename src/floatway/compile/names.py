@@ -10,6 +10,7 @@ from floatway.net.address import ip_int
 
 DEVICE_LENGTH = 14
 CHAIN_LENGTH = 28
+PATCH_LENGTH, PATCH_HASH = 15, 6
 SET_LENGTH = 29  # the kernel takes 31; Neutron leaves room for the "-n" of a set to be swapped in
 WRAP = "neutron-openvswi"
 
@@ -49,12 +50,21 @@ def tunnel_port(kind: str, remote_ip: str) -> str:
 
 def integration_patch(bridge: str) -> str:
     """br-int's end of the patch to a provider bridge."""
-    return f"int-{bridge}"
+    return _patch("int-", bridge)
 
 
 def provider_patch(bridge: str) -> str:
     """The provider bridge's end of the patch to br-int."""
-    return f"phy-{bridge}"
+    return _patch("phy-", bridge)
+
+
+def _patch(prefix: str, bridge: str) -> str:
+    """OpenFlow tells ports by the first 15 characters: a longer name ends in a hash, as Neutron's do."""
+    name = prefix + bridge
+    if len(name) <= PATCH_LENGTH:
+        return name
+    digest = hashlib.sha1(bridge.encode(), usedforsecurity=False).hexdigest()[:PATCH_HASH]
+    return name[: PATCH_LENGTH - PATCH_HASH] + digest
 
 
 @lru_cache(maxsize=65536)

@@ -247,10 +247,10 @@ def unusual() -> tuple[Cloud, str]:
             *(Server(id=p.device_id, host=p.binding_host_id) for p in ports if p.device_owner == OWNER_COMPUTE)
         ),
         hosts={
-            "h1": Host(name="h1", tunnel_ip="10.10.20.1", bridge_mappings={"physnet1": "br-ex", "physnet2": "br-lab"},
+            "h1": Host(name="h1", tunnel_ip="10.10.20.1", bridge_mappings={"physnet1": "br-ex", "physnet2": "br-laboratory"},
                        bridge_nics={"br-ex": "eth4"}),
             "h2": Host(name="h2", tunnel_ip="10.10.20.2", agent_mode="dvr_snat",
-                       bridge_mappings={"physnet1": "br-ex", "physnet2": "br-lab"}),
+                       bridge_mappings={"physnet1": "br-ex", "physnet2": "br-laboratory"}),
         },
     )  # fmt: skip
     return cloud, "h1"

@@ -5,6 +5,7 @@ import pytest
 
 from floatway.compile.allocations import AllocationError, Allocations, allocate
 from floatway.compile.host import compile_host, origins
+from floatway.compile.names import integration_patch, provider_patch
 from floatway.compile.openflow import COOKIE
 from floatway.host.ownership import owned
 from floatway.host.records import Chain, Flow, Ipset, Link, Netns, OvsPort, Route, Rule
@@ -133,9 +134,10 @@ def test_a_vlan_network() -> None:
 
 def test_a_flat_tenant_network() -> None:
     tag, untagged = TAGS[uuid("a1", 6)], "vlan_tci=0x0000/0x1fff"
+    inner, outer = integration_patch("br-laboratory"), provider_patch("br-laboratory")
     push = f"push_vlan:0x8100,set_field:{4096 + tag}->vlan_vid,goto_table:58"
-    assert flows("br-int", 0, 3)[f'in_port="int-br-lab",{untagged}'] == push
-    assert flows("br-lab", 2, 4)[f'in_port="phy-br-lab",dl_vlan={tag}'] == "pop_vlan,NORMAL"
+    assert flows("br-int", 0, 3)[f'in_port="{inner}",{untagged}'] == push
+    assert flows("br-laboratory", 2, 4)[f'in_port="{outer}",dl_vlan={tag}'] == "pop_vlan,NORMAL"
     assert (
         flows("br-int", 2)[f"{untagged},dl_dst={mac_of('10.4.0.14')}"]
         == f"set_field:{mac_of('10.4.0.1')}->eth_src,{push}"

@@ -29,6 +29,15 @@ def test_chains_sets_tunnels_and_namespaces() -> None:
     assert names.fip(ROUTER) == f"fip-{ROUTER}"
 
 
+def test_patches_of_bridges_with_long_names_stay_apart() -> None:
+    assert names.integration_patch("br-ex") == "int-br-ex"
+    assert names.provider_patch("br-ex") == "phy-br-ex"
+    one, other = names.integration_patch("br-external-001"), names.integration_patch("br-external-002")
+    assert one.startswith("int-br-ex")
+    assert len(one) == len(other) == 15
+    assert one != other
+
+
 def test_made_up_macs_are_stable_local_and_unicast() -> None:
     one = names.made_up_mac("h1", "qvb8aa5e3b4-6c")
     assert one == names.made_up_mac("h1", "qvb8aa5e3b4-6c")
