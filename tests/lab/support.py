@@ -1,8 +1,15 @@
 """Commands in a lab's machines, for the lab tests."""
 
+import os
 from pathlib import Path
 
 from floatway.lab import enter, lab
+
+
+def lab_name(what: str) -> str:
+    """A name of its own for each run of the tests: two at a time do not meet."""
+    return f"{what}-{os.getpid()}"
+
 
 REFERENCE = Path(lab.__file__).parent / "clouds" / "reference.yaml"
 

@@ -18,7 +18,7 @@ from floatway.model.load import load_cloud
 from lab.support import REFERENCE, Sh
 
 pytestmark = pytest.mark.lab
-NAME = "lifecycle"
+NAME = f"lifecycle-{os.getpid()}"
 HOST = "cy2-compute02"
 
 
@@ -86,9 +86,10 @@ def test_up_killed_at_any_time_can_be_taken_down(cloud: Cloud) -> None:
     for patience in (0.05, 0.15, 0.3):
         child = os.fork()
         if child == 0:
-            os.setpgid(0, 0)
-            lab.up(cloud, name=NAME)
-            os._exit(0)
+            try:
+                lab.up(cloud, name=NAME)
+            finally:
+                os._exit(0)
         ended = os.pidfd_open(child)
         import select
 

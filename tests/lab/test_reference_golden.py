@@ -11,7 +11,7 @@ import pytest
 from floatway.lab import lab
 from floatway.model.load import load_cloud
 from floatway.text.normalise import Command, normalise
-from lab.support import REFERENCE, Sh
+from lab.support import REFERENCE, Sh, lab_name
 
 pytestmark = pytest.mark.lab
 
@@ -23,12 +23,12 @@ FIP = "fip-eddc07d8-7544-4f3a-b9f4-27f005fb114f"
 
 @pytest.fixture(scope="module")
 def sh() -> Iterator[Sh]:
-    raised = lab.up(load_cloud(REFERENCE), name="golden")
+    raised = lab.up(load_cloud(REFERENCE), name=lab_name("golden"))
     shell = Sh(raised)
     shell.text("test", "ping -n -c 2 -i 0.2 192.168.0.1")
     shell.text("outside", "ping -n -c 2 -i 0.2 192.168.10.106 && ping -n -c 1 192.168.10.103")
     yield shell
-    lab.down("golden")
+    lab.down(lab_name("golden"))
 
 
 CASES: list[tuple[str, Command, str, str, str]] = [

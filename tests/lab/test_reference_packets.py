@@ -19,7 +19,7 @@ from floatway.model.resources import SecurityGroupRule
 from floatway.trace.question import Question
 from floatway.trace.result import Disposition
 from floatway.trace.walk import walk
-from lab.support import REFERENCE, Sh
+from lab.support import REFERENCE, Sh, lab_name
 
 pytestmark = pytest.mark.lab
 
@@ -34,8 +34,8 @@ def cloud() -> Cloud:
 
 @pytest.fixture(scope="module")
 def sh(cloud: Cloud) -> Iterator[Sh]:
-    yield Sh(lab.up(cloud, name="packets"))
-    lab.down("packets")
+    yield Sh(lab.up(cloud, name=lab_name("packets")))
+    lab.down(lab_name("packets"))
 
 
 Applied = Callable[[Cloud], None]

@@ -1,6 +1,6 @@
 """L8 under damage: break the reference host as an operator might, and ask walk and packets whether anything still passes.
 
-    ip rule del …  ──▶  walk: FIP_RULE_MISSING     ping: no answer      they must agree, for every damage and question
+ip rule del …  ──▶  walk: FIP_RULE_MISSING     ping: no answer      they must agree, for every damage and question
 """
 
 from collections.abc import Iterator
@@ -72,7 +72,11 @@ DAMAGES = {
 QUESTIONS = {
     "out": (Question(source=INSTANCE, target=GATEWAY), INSTANCE, f"ping -n -c1 -W1 {GATEWAY}"),
     "in": (Question(source=OUTSIDE, target=FLOATING), OUTSIDE, f"ping -n -c1 -W1 {FLOATING}"),
-    "long": (Question(source=OUTSIDE, target=FLOATING, size=1428), OUTSIDE, f"ping -n -c1 -W1 -M do -s 1400 {FLOATING}"),
+    "long": (
+        Question(source=OUTSIDE, target=FLOATING, size=1428),
+        OUTSIDE,
+        f"ping -n -c1 -W1 -M do -s 1400 {FLOATING}",
+    ),
 }
 
 
@@ -96,7 +100,11 @@ def forget(raised: lab.Lab) -> None:
     """Both ends ask anew, and no connection is remembered."""
     for node in (INSTANCE, OUTSIDE):
         sh(raised, node, "ip neigh flush all")
-    sh(raised, HOST, f"conntrack -F; {R} conntrack -F; {F} conntrack -F; {F} ip neigh flush all nud reachable nud stale")
+    sh(
+        raised,
+        HOST,
+        f"conntrack -F; {R} conntrack -F; {F} conntrack -F; {F} ip neigh flush all nud reachable nud stale",
+    )
 
 
 def test_l8_walk_and_packets_agree_on_a_broken_host(broken: lab.Lab) -> None:
@@ -109,5 +117,7 @@ def test_l8_walk_and_packets_agree_on_a_broken_host(broken: lab.Lab) -> None:
 
 
 def summary(said: Walk) -> str:
-    parts = [f"{trace.disposition} {trace.code} {trace.reason}" for trace in (said.forward, said.reply) if trace is not None]
+    parts = [
+        f"{trace.disposition} {trace.code} {trace.reason}" for trace in (said.forward, said.reply) if trace is not None
+    ]
     return "; the answer: ".join(parts) + f"; {msgspec.json.encode([hop.node for hop in said.forward.hops]).decode()}"

@@ -69,6 +69,7 @@ def begin(node: Node, function: Callable[..., object], *args: object, netns: str
 
 def _child(node: Node, netns: str, do: Callable[[], object], write: int) -> None:
     try:
+        die_with_parent()
         go_in(node, ALL)
         inner = os.fork()
         if inner:
@@ -79,9 +80,11 @@ def _child(node: Node, netns: str, do: Callable[[], object], write: int) -> None
         reply = _Reply(ok=True, payload=pickle.dumps(do()))
     except BaseException as error:
         reply = _Reply(ok=False, payload=_pickled(error), text=f"{type(error).__name__}: {error}")
-    with os.fdopen(write, "wb") as pipe:
-        pipe.write(msgspec.msgpack.encode(reply))
-    os._exit(0)
+    try:
+        with os.fdopen(write, "wb") as pipe:
+            pipe.write(msgspec.msgpack.encode(reply))
+    finally:
+        os._exit(0)  # also when nobody reads any more: a forked child must never return into its parent's code
 
 
 def _pickled(error: BaseException) -> bytes:
