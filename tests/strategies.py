@@ -39,7 +39,9 @@ def mac(kind: int, number: int) -> str:
 
 @st.composite
 def rules(draw: st.DrawFn, groups: list[str], number: int) -> SecurityGroupRule:
-    """Any IPv4 opening."""
+    """Any opening; one for IPv6 opens nothing here, and must do no harm."""
+    if draw(st.integers(0, 9)) == 0:
+        return SecurityGroupRule(id=identity(0x5E, number), direction="ingress", ethertype="IPv6", protocol="ipv6-icmp")
     protocol = draw(st.sampled_from([None, "icmp", "tcp", "udp", "sctp", "47"]))
     low = high = None
     if protocol in ("tcp", "udp", "sctp") and draw(st.booleans()):
@@ -92,51 +94,65 @@ def clouds(draw: st.DrawFn, *, max_ports: int = 4, max_networks: int = 3, hosts:
             binding_host_id=host, device_owner=OWNER_AGENT_GATEWAY, port_security_enabled=False,
         )  # fmt: skip
     routers: dict[str, Router] = {}
-    inner: list[tuple[Network, Subnet, Router | None]] = []
+    inner: list[tuple[Network, tuple[Subnet, ...], Router | None]] = []
     for number in range(draw(st.integers(1, max_networks))):
+        vlan = draw(st.sampled_from([False, False, True]))
         net = Network(
             id=identity(0x10 + number, number),
+            provider_network_type="vlan" if vlan else "vxlan",
+            provider_physical_network="physnet1" if vlan else None,
             provider_segmentation_id=100 + number,
             mtu=draw(st.sampled_from([1450, 1400])),
         )
-        subnet = Subnet(
-            id=identity(0x20 + number, number),
-            network_id=net.id,
-            cidr=f"10.{number}.0.0/24",
-            gateway_ip=f"10.{number}.0.1",
-        )
-        networks[net.id], subnets[subnet.id] = net, subnet
-        kind = draw(st.sampled_from(["gateway", "gateway", "inside", "none"]))
+        networks[net.id] = net
+        on_net = []
+        for third in range(draw(st.sampled_from([1, 1, 2]))):
+            subnet = Subnet(
+                id=identity(0x20 + number, 16 * third + number),
+                network_id=net.id,
+                cidr=f"10.{number}.{third}.0/24",
+                gateway_ip=f"10.{number}.{third}.1",
+            )
+            subnets[subnet.id] = subnet
+            on_net.append(subnet)
+        kind = draw(st.sampled_from(["gateway", "gateway", "inside", "none", *(["shared"] if routers else [])]))
         router = None
-        if kind != "none":
+        if kind == "shared":
+            router = draw(st.sampled_from(list(routers.values())))
+        elif kind != "none":
             info = ExternalGateway(network_id=external, enable_snat=draw(st.booleans())) if kind == "gateway" else None
             extra = (HostRoute(f"10.200.{number}.0/24", f"10.{number}.0.250"),) if draw(st.booleans()) else ()
             router = Router(id=identity(0x30 + number, number), external_gateway_info=info, routes=extra)
             routers[router.id] = router
-            one = identity(0x40 + number, number)
+        for third, subnet in enumerate(on_net if router else ()):
+            assert router is not None
+            inside = (FixedIp(subnet.id, str(subnet.gateway_ip)),)
+            one = identity(0x40 + number, 16 * third + number)
             ports[one] = Port(
-                id=one, network_id=net.id, mac_address=mac(0xFE, number), fixed_ips=(FixedIp(subnet.id, f"10.{number}.0.1"),),
+                id=one, network_id=net.id, mac_address=mac(0xFE, 16 * third + number), fixed_ips=inside,
                 device_id=router.id, device_owner=OWNER_ROUTER_INTERFACE, port_security_enabled=False,
             )  # fmt: skip
-            if info and draw(st.booleans()):
-                snat = identity(0xC0 + number, number)
+            if router.external_gateway_info and draw(st.booleans()):
+                snat = identity(0xC0 + number, 16 * third + number)
                 ports[snat] = Port(
-                    id=snat, network_id=net.id, mac_address=mac(0xFD, number), fixed_ips=(FixedIp(subnet.id, f"10.{number}.0.2"),),
+                    id=snat, network_id=net.id, mac_address=mac(0xFD, 16 * third + number),
+                    fixed_ips=(FixedIp(subnet.id, f"10.{number}.{third}.2"),),
                     binding_host_id=hosts[-1], device_id=router.id, device_owner=OWNER_ROUTER_SNAT, port_security_enabled=False,
                 )  # fmt: skip
-        inner.append((net, subnet, router))
+        inner.append((net, tuple(on_net), router))
     servers: dict[str, Server] = {}
     fips: dict[str, FloatingIp] = {}
     for number in range(draw(st.integers(1, max_ports))):
-        net, subnet, router = draw(st.sampled_from(inner))
+        net, on_net, router = draw(st.sampled_from(inner))
         host = hosts[0] if number == 0 else draw(st.sampled_from(hosts))
         server = Server(id=identity(0x70, number), name=f"vm{number}", host=host)
-        fixed = f"10.{subnet.cidr.split('.')[1]}.0.{10 + number}"
+        homes = draw(st.lists(st.sampled_from(on_net), min_size=1, max_size=2, unique=True))
+        fixed_ips = tuple(FixedIp(home.id, home.cidr.replace("0/24", str(10 + number))) for home in homes)
         pairs = draw(
             st.sampled_from([(), (), (AddressPair("10.99.0.0/24"),), (AddressPair("10.98.0.1", "fa:16:3e:77:00:01"),)])
         )
         port = Port(
-            id=identity(0x80 + number, number), network_id=net.id, mac_address=mac(number, number), fixed_ips=(FixedIp(subnet.id, fixed),),
+            id=identity(0x80 + number, number), network_id=net.id, mac_address=mac(number, number), fixed_ips=fixed_ips,
             binding_host_id=host, device_id=server.id, device_owner=OWNER_COMPUTE, allowed_address_pairs=pairs,
             security_groups=tuple(draw(st.lists(st.sampled_from(group_ids), unique=True))),
             port_security_enabled=draw(st.sampled_from([True, True, True, False])),
@@ -147,8 +163,11 @@ def clouds(draw: st.DrawFn, *, max_ports: int = 4, max_networks: int = 3, hosts:
             fip = identity(0x90 + number, number)
             fips[fip] = FloatingIp(
                 id=fip, floating_network_id=external, floating_ip_address=f"192.168.1.{number + 1}", port_id=port.id,
-                fixed_ip_address=fixed, router_id=router.id,
+                fixed_ip_address=draw(st.sampled_from(fixed_ips)).ip_address, router_id=router.id,
             )  # fmt: skip
+    if draw(st.booleans()):
+        spare = identity(0xA0, 1)
+        fips[spare] = FloatingIp(id=spare, floating_network_id=external, floating_ip_address="192.168.2.1")
     modes = {hosts[-1]: draw(st.sampled_from(["dvr", "dvr_snat"]))}
     return Cloud(
         networks=networks,
