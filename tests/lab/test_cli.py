@@ -1,0 +1,107 @@
+"""The command line against a running lab: what the quickstart and the tutorial tell people to type.
+
+outside 192.168.0.1 -- br-ex -- br-int -- fip -- qrouter -- br-int -- qbr -- test 172.12.10.4 (192.168.10.106)
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+pytestmark = pytest.mark.lab
+
+LAB = f"cli-{os.getpid()}"
+ROUTER = "qrouter-d3218b9c-73bb-4788-87e4-5828625fe586"
+HOST = "cy2-compute02"
+
+
+def floatway(*argv: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "floatway", *argv]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def lab(verb: str, *argv: str) -> subprocess.CompletedProcess[str]:
+    return floatway("lab", verb, "--lab", LAB, *argv)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def running() -> Iterator[None]:
+    raised = lab("up")
+    assert raised.returncode == 0, raised.stderr
+    yield
+    assert lab("down").returncode == 0
+
+
+def test_status_names_machines_and_addresses() -> None:
+    found = json.loads(lab("status", "--json").stdout)
+    assert {node["name"] for node in found["nodes"]} == {HOST, "test", "outside"}
+    said = lab("status").stdout
+    assert "192.168.10.106" in said
+    assert "Open vSwitch runs" in said
+
+
+@pytest.mark.parametrize(
+    ("script", "status"), [("exit 7", 7), ("true", 0), ("kill -9 $$", 137), ("no-such-command", 127)]
+)
+def test_exec_passes_the_exit_status_on(script: str, status: int) -> None:
+    assert lab("exec", "test", "--", "sh", "-c", script).returncode == status
+
+
+def test_exec_in_a_namespace_and_by_wrong_names() -> None:
+    rules = lab("exec", HOST, "--netns", ROUTER, "--", "ip", "rule").stdout
+    assert "57481:\tfrom 172.12.10.4 lookup 16" in rules
+    nobody = lab("exec", "nobody", "--", "true")
+    assert nobody.returncode == 2
+    assert HOST in nobody.stderr
+    nowhere = lab("exec", HOST, "--netns", "nowhere", "--", "true")
+    assert nowhere.returncode != 0
+    assert ROUTER in nowhere.stderr
+    assert lab("exec", "test", "--", "no-such-command").returncode == 127
+
+
+@pytest.mark.parametrize(
+    ("question", "status"),
+    [
+        (["test", "--to", "192.168.0.1"], 0),
+        (["--from", "192.168.0.1", "--to", "192.168.10.106"], 0),
+        (["--from", "192.168.0.1", "--to", "192.168.10.106", "--tcp", "--dport", "22"], 0),
+        (["--from", "192.168.0.1", "--to", "192.168.10.106", "--udp", "--dport", "53"], 1),
+        (["test", "--to", "192.168.0.1", "--size", "1422"], 0),
+        (["test", "--to", "192.168.0.1", "--size", "1423"], 1),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+def test_l8_probe_agrees(question: list[str], status: int) -> None:
+    result = floatway("trace", "--lab", LAB, *question, "--probe", "--json")
+    said = json.loads(result.stdout)
+    assert said["probe"]["disagreement"] == ""
+    assert result.returncode == status
+    assert said["ok"] is (status == 0)
+    if said["ok"]:
+        marks = said["probe"]["forward"] + said["probe"]["reply"]
+        assert len(said["forward"]["hops"]) == len(said["reply"]["hops"]) == 8
+        assert all(mark["ingress"] is not None or not mark["ingress_watched"] for mark in marks)
+        assert all(mark["egress"] is not None or not mark["egress_watched"] for mark in marks)
+
+
+def test_unknown_instance_is_bad_input() -> None:
+    result = floatway("trace", "--lab", LAB, "tset", "--to", "192.168.0.1")
+    assert result.returncode == 2
+    assert "did you mean test" in result.stderr
+
+
+def test_break_find_plan_mend() -> None:
+    assert lab("plan", "--detailed-exitcode").returncode == 0
+    lab("exec", HOST, "--", "ip", "-n", ROUTER, "rule", "del", "pref", "57481")
+    lost = floatway("trace", "--lab", LAB, "test", "--to", "192.168.0.1", "--brief", "--probe")
+    assert lost.returncode == 1
+    assert "as the walk says" in lost.stdout
+    planned = lab("plan", "--detailed-exitcode")
+    assert planned.returncode == 3
+    assert f"ip -n {ROUTER} rule add priority 57481 from 172.12.10.4 lookup 16" in planned.stdout
+    assert "1 step done" in lab("apply").stdout
+    assert "nothing to do" in lab("plan").stdout
+    assert floatway("trace", "--lab", LAB, "test", "--to", "192.168.0.1", "--brief", "--probe").returncode == 0
