@@ -48,6 +48,9 @@ SPELLINGS = {
 }
 
 
+DEPTH_MAX = 32  # a cloud takes 7
+
+
 class Problem(msgspec.Struct, frozen=True):
     """One thing wrong with a cloud file: where (``path`` like ``ports[2].mac_address``, ``line`` 0 when unknown) and the rule broken."""
 
@@ -70,7 +73,11 @@ class CloudError(ValueError):
         self.problems = problems
 
 
-class _Loader(yaml.SafeLoader):
+# libyaml reads a cloud of 200 ports in a quarter of the time; PyYAML may have been built without it
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Base):  # type: ignore[misc]
     """YAML 1.2's core scalars only: in YAML 1.1 a MAC such as 52:54:00:12:34:56 is a base-60 integer."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's own contract)
@@ -146,6 +153,7 @@ def cloud_from_text(text: str, source: str) -> Cloud:
 def _parse(text: str, source: str) -> tuple[yaml.Node | None, Any]:
     """The document as nodes, which know their lines, and as values, with field names in one spelling."""
     try:
+        _refuse_depth(text)
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
@@ -158,8 +166,21 @@ def _parse(text: str, source: str) -> tuple[yaml.Node | None, Any]:
         what = getattr(error, "problem", None) or str(error)
         raise CloudError((Problem(source, "", "well-formed-yaml", f"is not YAML: {what}", line),)) from error
     except RecursionError as error:
-        message = "is too deep, or an alias stands inside its own anchor"
+        message = "an alias stands inside its own anchor"
         raise CloudError((Problem(source, "", "well-formed-yaml", message),)) from error
+
+
+def _refuse_depth(text: str) -> None:
+    """libyaml makes nodes by recursion in C: a document that is too deep would end the process, not the attempt."""
+    loader, depth = _Loader(text), 0
+    try:
+        while loader.check_event():
+            event = loader.get_event()
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEPTH_MAX:
+                raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=event.start_mark)
+    finally:
+        loader.dispose()
 
 
 def _place(finding: Finding, positions: dict[tuple[str, str], str], problem: Any) -> Problem:

@@ -8,6 +8,7 @@ import msgspec
 
 from floatway.model.cloud import Cloud
 from floatway.model.resources import SecurityGroupRule
+from floatway.net.address import is_multicast_mac
 
 MAC = re.compile(r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")
 PROTOCOLS = frozenset(
@@ -54,7 +55,7 @@ def _is_written_out(text: str) -> bool:
 
 
 def _unicast(mac: str) -> bool:
-    return bool(MAC.fullmatch(mac)) and not int(mac[:2], 16) & 1 and mac != "00:00:00:00:00:00"
+    return bool(MAC.fullmatch(mac)) and not is_multicast_mac(mac) and mac != "00:00:00:00:00:00"
 
 
 def bad(collection: str, identity: str, field: str, message: str) -> Finding:
