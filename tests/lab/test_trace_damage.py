@@ -3,6 +3,7 @@
 ip rule del …  ──▶  walk: FIP_RULE_MISSING     ping: no answer      they must agree, for every damage and question
 """
 
+import os
 from collections.abc import Iterator
 
 import msgspec
@@ -18,6 +19,7 @@ from lab.support import REFERENCE
 
 pytestmark = pytest.mark.lab
 
+NAME = f"damage-{os.getpid()}"
 HOST, INSTANCE, OUTSIDE = "cy2-compute02", "test", "outside"
 FIXED, FLOATING, GATEWAY = "172.12.10.4", "192.168.10.106", "192.168.0.1"
 QROUTER = "qrouter-d3218b9c-73bb-4788-87e4-5828625fe586"
@@ -80,14 +82,25 @@ QUESTIONS = {
 }
 
 
-@pytest.fixture(params=DAMAGES)
+QUICK = (
+    "FIP_RULE_MISSING",
+    "FIP_ROUTE_MISSING",
+    "PROXY_ARP_OFF",
+    "PORT_DEAD_VLAN",
+    "L2_IFACE_DOWN tap",
+    "RP_FILTER strict",
+)
+CHOSEN = DAMAGES if os.environ.get("FLOATWAY_TEST_PROFILE") == "long" else QUICK
+
+
+@pytest.fixture(params=CHOSEN)
 def broken(request: pytest.FixtureRequest) -> Iterator[lab.Lab]:
-    raised = lab.up(load_cloud(REFERENCE), name="damage")
+    raised = lab.up(load_cloud(REFERENCE), name=NAME)
     try:
         sh(raised, HOST, DAMAGES[request.param], must=True)
         yield raised
     finally:
-        lab.down("damage")
+        lab.down(NAME)
 
 
 def sh(raised: lab.Lab, node: str, command: str, *, must: bool = False) -> bool:

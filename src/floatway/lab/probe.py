@@ -33,6 +33,7 @@ SO_TIMESTAMPNS = 35
 IP_MTU_DISCOVER, IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE = 10, 0, 3
 PACKET_HOST, PACKET_OUTGOING = 0, 4
 IP_HEADER, ICMP_HEADER, UDP_HEADER = 20, 8, 8
+ICMP_PORT_UNREACHABLE = (3, 3)
 PATIENCE = 3.5
 """Seconds to wait for an answer: longer than three ARP requests, one a second."""
 QUIET = 1.2
@@ -108,11 +109,12 @@ class Marker(msgspec.Struct, frozen=True):
         if self.payload and self.payload not in frame[body:]:
             return None
         if proto == socket.IPPROTO_ICMP and len(frame) >= body + ICMP_HEADER:
-            kind, _, _, _, sequence = struct.unpack_from("!BBHHH", frame, body)
+            kind, code, _, _, sequence = struct.unpack_from("!BBHHH", frame, body)
             if self.proto == "icmp" and kind in {ICMP_ECHO_REQUEST, ICMP_ECHO_REPLY}:
                 return kind == ICMP_ECHO_REPLY if sequence == self.sequence & 0xFFFF else None
-            # "port unreachable" quotes the datagram: proof that it arrived (RFC 1122, 3.2.2).
-            return True if self.proto == "udp" and self.payload else None
+            # "port unreachable" quotes the datagram: proof that it arrived (RFC 1122, 3.2.2). Other errors come from the way.
+            unreachable = (kind, code) == ICMP_PORT_UNREACHABLE
+            return True if self.proto == "udp" and self.payload and unreachable else None
         return False if proto == socket.IPPROTO_UDP and self.proto == "udp" else None
 
 

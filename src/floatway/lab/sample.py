@@ -55,7 +55,8 @@ def big_cloud(*, ports: int = 200, routers: int = 20, floating_ips: int = 200, h
         router = Router(
             id=identity(), name=f"router{number}", external_gateway_info=ExternalGateway(network_id=external)
         )
-        interface = Port(id=identity(), network_id=net.id, mac_address=mac(254, number), fixed_ips=(FixedIp(subnet.id, f"10.{number}.0.1"),),
+        first = (FixedIp(subnet.id, f"10.{number}.0.1"),)
+        interface = Port(id=identity(), network_id=net.id, mac_address=mac(254, number), fixed_ips=first,
                          device_id=router.id, device_owner=OWNER_ROUTER_INTERFACE, port_security_enabled=False)  # fmt: skip
         networks[net.id], subnets[subnet.id] = net, subnet
         all_routers[router.id], all_ports[interface.id] = router, interface

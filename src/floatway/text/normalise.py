@@ -151,7 +151,7 @@ CHOSEN: tuple[Difference, ...] = (
     Difference(
         "no-controller-listens",
         ("ovs-vsctl show",),
-        "flows go over each bridge's own management socket as bundles; the controller target stands there (such a bridge never falls back to "
+        "flows go over each bridge's own management socket as bundles; the controller target stands there (so no bridge falls back to "
         "learning), but nothing has to listen on it, so nothing can be lost with it",
         _without(r"is_connected: true"),
     ),
