@@ -86,6 +86,29 @@ def one_agent_gateway_per_host(cloud: Cloud) -> Iterator[Finding]:
             yield Finding("ports", port.id, "binding_host_id", "one-agent-gateway", message)
 
 
+def hosts_have_the_bridges(cloud: Cloud) -> Iterator[Finding]:
+    """A port of a flat or vlan network stands on a host that maps the physical network to a bridge."""
+    for port in cloud.ports.values():
+        physical = cloud.networks[port.network_id].provider_physical_network
+        if port.binding_host_id and physical and physical not in cloud.hosts[port.binding_host_id].bridge_mappings:
+            message = f"host {port.binding_host_id} has no bridge for physical network {physical}: add it to its bridge_mappings"
+            yield Finding("ports", port.id, "binding_host_id", "physical-bridge", message)
+
+
+def modes_are_realised(cloud: Cloud) -> Iterator[Finding]:
+    """Routers are distributed, so a host with their instances is dvr or dvr_snat; one without an outside has no floating IPs."""
+    for host in cloud.hosts.values():
+        ports = [port for port in cloud.ports_by_host.get(host.name, ()) if port.device_owner.startswith("compute:")]
+        if host.agent_mode == "legacy" and any(cloud.router_interfaces_by_network.get(p.network_id) for p in ports):
+            message = "legacy hosts carry no distributed router, and instances here have one; set agent_mode: dvr"
+            yield Finding("hosts", host.name, "agent_mode", "agent-mode", message)
+        if host.agent_mode == "dvr_no_external" and any(port.id in cloud.floating_ips_by_port for port in ports):
+            message = (
+                "without an outside of its own the host has no floating IPs, and instances here do; set agent_mode: dvr"
+            )
+            yield Finding("hosts", host.name, "agent_mode", "agent-mode", message)
+
+
 def pins_are_apart(cloud: Cloud) -> Iterator[Finding]:
     """No number or MAC is pinned twice on a host, and every number is of its range."""
     for host in cloud.hosts.values():

@@ -23,6 +23,8 @@ _CHECKS: list[Check] = [
     devices.owners_fit_their_devices,
     devices.one_agent_gateway_per_host,
     devices.pins_are_apart,
+    devices.hosts_have_the_bridges,
+    devices.modes_are_realised,
     routing.next_hops_are_on_a_link,
     routing.pools_are_apart,
     routing.router_gateways_have_addresses_of_their_own,
@@ -201,7 +203,7 @@ def floating_ips_make_sense(cloud: Cloud) -> Iterator[Finding]:
                 fip.id,
                 "fixed_ip_address",
                 "fixed-ip-of-port",
-                f"{fip.fixed_ip_address} is not an address of port {port.id} ({', '.join(own) or 'none'})",
+                f"{fip.fixed_ip_address or 'nothing'} is not an address of port {port.id}: {' or '.join(own) or 'it has none'}",
             )
             continue
         if (other := pairs.setdefault((port.id, fip.fixed_ip_address), fip.id)) != fip.id:
@@ -213,13 +215,15 @@ def floating_ips_make_sense(cloud: Cloud) -> Iterator[Finding]:
                 f"{fip.fixed_ip_address} already has floating IP {other}",
             )
         if fip.router_id is None or not _joins(cloud, fip.router_id, port, fip.fixed_ip_address, network.id):
-            yield Finding(
-                "floating_ips",
-                fip.id,
-                "router_id",
-                "reachable-port",
-                f"no router with a gateway on {network.name or network.id} has an interface on the subnet of {fip.fixed_ip_address}",
-            )
+            way = f"between {network.name or network.id} and the subnet of {fip.fixed_ip_address}"
+            others = [r for r in cloud.routers if _joins(cloud, r, port, fip.fixed_ip_address, network.id)]
+            if not others:
+                message = f"there is no router {way}: it takes a gateway there and an interface here"
+            else:
+                message = (
+                    f"{f'router {fip.router_id}' if fip.router_id else 'nothing'} is not {way}: router {others[0]} is"
+                )
+            yield Finding("floating_ips", fip.id, "router_id", "reachable-port", message)
 
 
 def _joins(cloud: Cloud, router_id: str, port: Port, fixed_ip: str, external: str) -> bool:

@@ -209,6 +209,14 @@ BROKEN: dict[str, tuple[Callable[[], Cloud], str, str]] = {
         "one-agent-gateway",
     ),
     "no bridge": (lambda: but(HOST, bridge_mappings={}, bridge_nics={}), "port_id", "external-bridge"),
+    "no bridge for a port": (
+        lambda: put(but(HOST, bridge_mappings={"physnet2": "br-ex"}), msgspec.structs.replace(FIP, port_id=None)),
+        "binding_host_id",
+        "physical-bridge",
+    ),
+    "a legacy host": (lambda: but(HOST, agent_mode="legacy"), "agent_mode", "agent-mode"),
+    "a host without an outside": (lambda: but(HOST, agent_mode="dvr_no_external"), "agent_mode", "agent-mode"),
+    "the wrong router": (lambda: but(FIP, router_id=None), "router_id", "reachable-port"),
     "segment of a flat network": (
         lambda: but(EXTERNAL, provider_segmentation_id=5),
         "provider_segmentation_id",
