@@ -19,6 +19,8 @@ from floatway.trace.result import Disposition, Evidence, Step, StepKind
 if TYPE_CHECKING:
     from floatway.trace.layer2 import Switching
 
+VLAN_TAG = 4
+"""Bytes by which bridges and veth pairs let a frame exceed the MTU: room for a tag (is_skb_forwardable)."""
 BRIDGE_NF = "net.bridge.bridge-nf-call-iptables"
 
 
@@ -100,7 +102,7 @@ def _choose(
             if passed.stopped is not None:
                 yield Branch(after.through(node, "", way, after.packet), passed.stopped)
                 continue
-        yield from switching.leave(after.through(node, port.name, way, after.packet), out)
+        yield from switching.leave(after.through(node, port.name, way, after.packet), out, VLAN_TAG)
 
 
 def _lost(text: str, proof: tuple[Evidence, ...], code: str, place: Place, device: str) -> Stopped:

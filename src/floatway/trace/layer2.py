@@ -11,6 +11,7 @@ import msgspec
 from floatway.host.records import Link, OvsBridge, OvsPort, Tuple5
 from floatway.net.address import is_multicast_mac
 from floatway.trace import bridge, evidence, faults, openflow, routing, topology
+from floatway.trace.bridge import VLAN_TAG
 from floatway.trace.conntrack import tuple_of
 from floatway.trace.course import Arrived, Branch, Branches, Context, Course, Ignored, Node, Place, Sent, Stopped
 from floatway.trace.index import Index
@@ -19,6 +20,8 @@ from floatway.trace.result import Change, Disposition, Evidence, Hop, Step, Step
 
 LIMIT = 4000
 """Copies of one frame that are followed: more means a storm."""
+ANY_LENGTH = 65535
+"""What an internal port of the userspace datapath takes: a tap's MTU binds only what the host sends (drivers/net/tun.c)."""
 ENCAPSULATION = {"vxlan": 50, "geneve": 50, "gre": 42}
 """Bytes that a tunnel over IPv4 adds to the inner IP packet: outer IP, UDP and header, inner Ethernet."""
 
@@ -62,8 +65,8 @@ class Switching:
         for end in ends or ():
             yield from self.receive(course, end)
 
-    def receive(self, course: Course, place: Place) -> Branches:
-        """The frame comes in by a device."""
+    def receive(self, course: Course, place: Place, slack: int = VLAN_TAG) -> Branches:
+        """The frame comes in by a device, which takes ``slack`` bytes more than its MTU."""
         self.copies += 1
         if self.copies > LIMIT:
             yield Branch(
@@ -75,7 +78,7 @@ class Switching:
         if link is None or not link.up:
             yield Branch(course, _dead(place, link))
             return
-        if 0 < link.mtu < course.packet.length:
+        if 0 < link.mtu < course.packet.length - slack:
             yield Branch(course, too_long(place, link, course))
             return
         port = known.port(place.device)
@@ -160,16 +163,18 @@ class Switching:
         elif record is None or record.type == "internal":
             device = known.internal.get(output.port)
             where = Place(host, device.netns if device else "", output.port)
-            yield from self.receive(after, where)
+            datapath = known.state.get(OvsBridge, name)
+            userspace = datapath is not None and datapath.datapath_type == "netdev"
+            yield from self.receive(after, where, slack=ANY_LENGTH if userspace else 0)
         else:
             yield from self.leave(after, Place(host, "", output.port))
 
-    def leave(self, course: Course, place: Place) -> Branches:
-        """Open vSwitch puts the frame on a device of the host."""
+    def leave(self, course: Course, place: Place, slack: int = 0) -> Branches:
+        """A switch puts the frame on a device of the host."""
         link = self.ctx.index(place.host).link(place.netns, place.device)
         if link is None or not link.up:
             yield Branch(course, _dead(place, link))
-        elif 0 < link.mtu < course.packet.length:
+        elif 0 < link.mtu < course.packet.length - slack:
             yield Branch(course, too_long(place, link, course))
         else:
             yield from self.beyond(course, place, link)
