@@ -9,7 +9,6 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from strategies import clouds
 
 from floatway.lab import lab, machines
 from floatway.lab.probe import probe
@@ -19,6 +18,7 @@ from floatway.trace import render
 from floatway.trace.question import Question
 from floatway.trace.walk import walk
 from lab.support import lab_name
+from strategies import clouds
 
 pytestmark = pytest.mark.lab
 
