@@ -6,6 +6,8 @@ inputs are the same values is taken as it was. The key of a fragment is where it
 
 from collections.abc import Callable, Iterator
 
+import msgspec
+
 from floatway.compile import bridges, dvr, firewall, floating_ip, names, network, port, router, snat, tunnels
 from floatway.compile.allocations import Allocations
 from floatway.compile.view import HostView
@@ -21,41 +23,49 @@ Fragment = tuple[Origin, str, Callable[..., list[Record]], tuple[object, ...]]
 """Of which object, which aspect, the function and its inputs."""
 
 
+class Made(msgspec.Struct, frozen=True, gc=False):
+    """A fragment: what made it from which inputs, and its records."""
+
+    make: Callable[..., list[Record]]
+    inputs: tuple[object, ...]
+    state: HostState
+
+
 class Memo:
     """Fragments of earlier compiles. One per resident agent; grows to the host's size and forgets what is gone."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Origin, str], tuple[Callable[..., list[Record]], tuple[object, ...], list[Record]]] = {}
+        self._known: dict[tuple[Origin, str], Made] = {}
 
-    def fragments(self, wanted: Iterator[Fragment]) -> Iterator[tuple[Origin, list[Record]]]:
-        """The records of every fragment, made anew only where an input changed."""
+    def fragments(self, wanted: Iterator[Fragment]) -> Iterator[tuple[Origin, HostState]]:
+        """Every fragment, made anew only where an input changed."""
         before, now = self._known, {}
         for origin, aspect, make, inputs in wanted:
             key = (origin, aspect)
             known = before.get(key)
-            if known is None or known[0] is not make or not _same(known[1], inputs):
-                known = (make, inputs, make(*inputs))
+            if known is None or known.make is not make or not _same(known.inputs, inputs):
+                known = Made(make, inputs, HostState.of(make(*inputs)))
             now[key] = known
-            yield origin, known[2]
+            yield origin, known.state
         self._known = now
 
 
 def _same(before: tuple[object, ...], now: tuple[object, ...]) -> bool:
-    return all(a is b or a == b for a, b in zip(before, now, strict=True))
+    return before == now  # tuples compare their members by identity first
 
 
 def compile_host(cloud: Cloud, host: str, allocations: Allocations, memo: Memo | None = None) -> HostState:
     """The state that the host shall have. Pure; ``memo`` only saves work (law L5)."""
     view = HostView(cloud, cloud.hosts[host])
     fragments = (memo or Memo()).fragments(_fragments(view, allocations))
-    return HostState.of(record for _, records in fragments for record in records)
+    return HostState.union(state for _, state in fragments)
 
 
 def origins(cloud: Cloud, host: str, allocations: Allocations) -> dict[tuple[type[Record], Key], Origin]:
     """Which logical object each record comes from; the first that asks for a shared one."""
     found: dict[tuple[type[Record], Key], Origin] = {}
-    for origin, records in Memo().fragments(_fragments(HostView(cloud, cloud.hosts[host]), allocations)):
-        for record in records:
+    for origin, state in Memo().fragments(_fragments(HostView(cloud, cloud.hosts[host]), allocations)):
+        for record in state:
             found.setdefault((type(record), record.key), origin)
     return found
 

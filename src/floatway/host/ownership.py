@@ -62,8 +62,10 @@ def owned(observed: HostState, desired: HostState | None = None) -> HostState:
     tables: dict[type[Record], dict[tuple[object, ...], Record]] = {}
     for kind in (Netns, OvsBridge, OvsPort, Link, Address, Neighbour, Route, Rule, Sysctl, Ipset, Chain, Flow):
         kept = tables.setdefault(kind, {})
+        asked = wanted.table(kind)
         for key, record in observed.table(kind).items():
-            ours = _ours(record, wanted)
+            # what an agent wanted before and wants still is the same object: all that is wanted is ours
+            ours = record if asked.get(key) is record else _ours(record, wanted)
             if ours is not None:
                 kept[key] = ours
     return HostState({kind: table for kind, table in tables.items() if table})

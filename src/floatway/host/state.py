@@ -42,6 +42,21 @@ class HostState:
                 raise ConflictError(f"{type(record).__name__} {key}: {present} and {record}")
         return cls(tables)
 
+    @classmethod
+    def union(cls, states: "Iterable[HostState]") -> "HostState":
+        """All records of all these states. Raises ConflictError when two differ under one key."""
+        tables: dict[type[Record], dict[Key, Record]] = {}
+        for state in states:
+            for kind, part in state._tables.items():
+                table = tables.get(kind)
+                if table is None:
+                    tables[kind] = dict(part)
+                    continue
+                if not table.keys().isdisjoint(part):
+                    _same_or_raise(table, part)
+                table.update(part)
+        return cls(tables)
+
     def table(self, kind: type[R]) -> Mapping[Key, R]:
         """All records of one type by key."""
         return cast(Mapping[Key, R], self._tables.get(kind, _EMPTY))
@@ -79,7 +94,7 @@ class HostState:
 
     def merged(self, *others: "HostState") -> "HostState":
         """The union. Raises ConflictError when two states differ under one key."""
-        return HostState.of(record for state in (self, *others) for record in state)
+        return HostState.union((self, *others))
 
     def replaced(self, *records: Record) -> "HostState":
         """This state with these records put in place of those under the same keys."""
@@ -96,6 +111,12 @@ class HostState:
         return HostState(tables)
 
 
+def _same_or_raise(present: Mapping[Key, Record], more: Mapping[Key, Record]) -> None:
+    for key in present.keys() & more.keys():
+        if present[key] != more[key]:
+            raise ConflictError(f"{type(more[key]).__name__} {key}: {present[key]} and {more[key]}")
+
+
 class Delta(msgspec.Struct, frozen=True):
     """What turns one state into another, for one record type."""
 
@@ -110,6 +131,8 @@ def diff(before: HostState, after: HostState, kinds: Iterable[type[Record]] = WA
     found: list[Delta] = []
     for kind in kinds:
         old, new = before.table(kind), after.table(kind)
+        if old == new:
+            continue  # equal tables, above all those of the same objects, are compared in C
         added = tuple(record for key, record in new.items() if key not in old)
         removed = tuple(record for key, record in old.items() if key not in new)
         changed = tuple((old[key], record) for key, record in new.items() if key in old and old[key] != record)
