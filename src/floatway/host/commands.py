@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from floatway.host.records import Address, Flow, Link, Neighbour, OvsPort, Pairs, Route, Rule
+from floatway.host.records import Address, Flow, Link, Neighbour, OvsBridge, OvsPort, Pairs, Route, Rule
 from floatway.host.steps import (
     AddressAdd,
     AddressDelete,
@@ -187,24 +187,36 @@ def _neighbour(entry: Neighbour) -> str:
 
 def _vsctl(op: OvsOp) -> Iterator[str]:
     match op:
-        case BridgeSet(bridge=bridge):
-            yield f"--may-exist add-br {bridge.name}"
-            columns = [f"fail_mode={bridge.fail_mode}"] if bridge.fail_mode else []
-            columns += [f"datapath_type={bridge.datapath_type}"] if bridge.datapath_type else []
-            columns += [f"protocols={','.join(bridge.protocols)}"] if bridge.protocols else []
-            columns += [*_map("other_config", bridge.other_config), *_map("external_ids", bridge.external_ids)]
-            yield f"set bridge {bridge.name} {' '.join(columns)}"
-            if bridge.controller:
-                yield f"set-controller {bridge.name} {' '.join(bridge.controller)}"
+        case BridgeSet(bridge=bridge, before=before):
+            yield from _bridge(bridge, before)
         case BridgeDelete(name=name):
             yield f"--if-exists del-br {name}"
-        case PortSet(port=port):
-            yield from _port(port)
+        case PortSet(port=port, before=before):
+            yield from _port(port, before)
         case PortDelete(bridge=bridge, name=name):
             yield f"--if-exists del-port {bridge} {name}"
 
 
-def _port(port: OvsPort) -> Iterator[str]:
+def _bridge(bridge: OvsBridge, before: OvsBridge | None) -> Iterator[str]:
+    yield f"--may-exist add-br {bridge.name}"
+    columns = [f"fail_mode={bridge.fail_mode}"] if bridge.fail_mode else []
+    columns += [f"datapath_type={bridge.datapath_type}"] if bridge.datapath_type else []
+    columns += [f"protocols={','.join(bridge.protocols) or '[]'}"]
+    columns += [*_map("other_config", bridge.other_config), *_map("external_ids", bridge.external_ids)]
+    yield f"set bridge {bridge.name} {' '.join(columns)}"
+    if before is not None:
+        yield from _remove("bridge", bridge.name, "other_config", before.other_config, bridge.other_config)
+        yield from _remove("bridge", bridge.name, "external_ids", before.external_ids, bridge.external_ids)
+        if before.fail_mode and not bridge.fail_mode:
+            yield f"del-fail-mode {bridge.name}"
+    # the same controller again would be another one to vswitchd: it would connect anew
+    if bridge.controller and (before is None or before.controller != bridge.controller):
+        yield f"set-controller {bridge.name} {' '.join(bridge.controller)}"
+    elif before is not None and before.controller and not bridge.controller:
+        yield f"del-controller {bridge.name}"
+
+
+def _port(port: OvsPort, before: OvsPort | None) -> Iterator[str]:
     yield f"--may-exist add-port {port.bridge} {port.name}"
     tag = "tag=[]" if port.tag is None else f"tag={port.tag}"
     yield " ".join(["set port", port.name, tag, *_map("other_config", port.port_other_config)])
@@ -212,6 +224,17 @@ def _port(port: OvsPort) -> Iterator[str]:
     yield " ".join(
         ["set interface", port.name, kind, *_map("options", port.options), *_map("external_ids", port.external_ids)]
     )
+    if before is not None:
+        yield from _remove("port", port.name, "other_config", before.port_other_config, port.port_other_config)
+        yield from _remove("interface", port.name, "options", before.options, port.options)
+        yield from _remove("interface", port.name, "external_ids", before.external_ids, port.external_ids)
+
+
+def _remove(table: str, name: str, column: str, before: Pairs, after: Pairs) -> Iterator[str]:
+    """Setting a key leaves the others as they are: those that are not wanted are removed."""
+    keys = [key for key, _ in before if key not in dict(after)]
+    if keys:
+        yield f"remove {table} {name} {column} {' '.join(map(quote, keys))}"
 
 
 def _map(column: str, pairs: Pairs) -> list[str]:

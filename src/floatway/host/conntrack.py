@@ -6,6 +6,7 @@ and a translation, once made, outlives its floating IP.
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 from floatway.host.records import Chain, Ipset
 from floatway.host.state import HostState
@@ -15,7 +16,8 @@ _PORT_CHAIN = re.compile(r"neutron-openvswi-([ios])(.+)")
 _SPOOF = re.compile(r"-s (\S+?)(?:/32)? -m mac")
 _ZONE = re.compile(r"-m physdev --physdev-in tap(\S+) .*-j CT --zone (\d+)")
 _DNAT = re.compile(r"-d (\S+?)/32 .*-j DNAT --to-destination (\S+)")
-_SET = re.compile(r"--match-set (\S+) ")
+_SET = re.compile(r"--match-set (\S+) (src|dst)")
+_DIRECTION: dict[str, Literal["orig-src", "orig-dst"]] = {"src": "orig-src", "dst": "orig-dst"}
 
 
 def stale_connections(have: HostState, want: HostState) -> tuple[ConntrackDelete, ...]:
@@ -31,7 +33,8 @@ def _lost_openings(have: HostState, want: HostState) -> Iterator[ConntrackDelete
         if match is None or match[1] == "s":
             continue
         after = want.get(Chain, *chain.key)
-        if after is None or all(rule in after.rules for rule in chain.rules if rule.endswith("-j RETURN")):
+        # a port that goes: whoever gets its address next must not inherit its connections
+        if after is not None and all(rule in after.rules for rule in chain.rules if rule.endswith("-j RETURN")):
             continue
         yield from _of_port(have, match[2], zones)
 
@@ -62,13 +65,12 @@ def _lost_members(have: HostState, want: HostState) -> Iterator[ConntrackDelete]
     if not lost:
         return
     zones: list[int | None] = [*dict.fromkeys(_zones(have).values())] or [None]
-    used = {
-        match[1] for chain in want.table(Chain).values() for rule in _set_rules(chain) if (match := _SET.search(rule))
-    }
+    used = {found for chain in want.table(Chain).values() for rule in _set_rules(chain) for found in _SET.findall(rule)}
     for name, members in lost.items():
-        for member in members if name in used else ():
-            for zone in zones:
-                yield ConntrackDelete(netns="", direction="orig-src", address=member, zone=zone)
+        for member in members:
+            for side in ("src", "dst"):
+                for zone in zones if (name, side) in used else ():
+                    yield ConntrackDelete(netns="", direction=_DIRECTION[side], address=member, zone=zone)
 
 
 def _set_rules(chain: Chain) -> Iterable[str]:

@@ -60,7 +60,8 @@ def _namespaces_and_bridges(change: Change) -> Iterator[Step]:
     yield from (NetnsAdd(name=netns.name) for netns in change.added(Netns))
     bridges = change.put(OvsBridge)
     if bridges:
-        yield OvsTransaction(ops=tuple(BridgeSet(bridge=bridge) for bridge in bridges))
+        have = change.have.table(OvsBridge)
+        yield OvsTransaction(ops=tuple(BridgeSet(bridge=one, before=have.get(one.key)) for one in bridges))
 
 
 def _settings(change: Change) -> Iterator[Step]:

@@ -60,8 +60,11 @@ def _removed_routes(change: Change) -> list[Route]:
 def set_addressing(change: Change) -> Iterator[Step]:
     """Addresses, then what is reached by them, then what leads there; then what is left of that which goes."""
     ops: list[tuple[str, IpOp]] = []
-    going = [*change.removed(Address), *(before for before, _ in change.changed(Address))]
-    ops += [(one.netns, AddressDelete(address=one)) for one in going if change.stays(one.netns)]
+    going = {*change.removed(Address), *(before for before, _ in change.changed(Address))}
+    # The kernel lists the primary address of a subnet before its secondaries, and deletes these with it: the last first.
+    for one in reversed([*change.before.table(Address).values()] if going else []):
+        if one in going and change.stays(one.netns):
+            ops.append((one.netns, AddressDelete(address=one)))
     ops += [(one.netns, AddressAdd(address=one)) for one in change.put(Address)]
     ops += [(one.netns, NeighbourReplace(neighbour=one)) for one in change.put(Neighbour)]
     ops += [(one.netns, RouteReplace(route=one)) for one in _nearest_first(change.put(Route))]

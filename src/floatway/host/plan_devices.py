@@ -113,7 +113,8 @@ def set_ports(change: Change) -> Iterator[Step]:
     """All new and changed ports in one transaction."""
     ports = change.put(OvsPort)
     if ports:
-        yield OvsTransaction(ops=tuple(PortSet(port=port) for port in ports))
+        have = change.have.table(OvsPort)
+        yield OvsTransaction(ops=tuple(PortSet(port=port, before=have.get(port.key)) for port in ports))
 
 
 def place_links(change: Change) -> Iterator[Step]:

@@ -96,9 +96,10 @@ IpOp = (
 
 
 class BridgeSet(msgspec.Struct, frozen=True, tag=True):
-    """Create the bridge or make it be as wanted."""
+    """Create the bridge or make it be as wanted; ``before`` is what is there of it (None: nothing)."""
 
     bridge: OvsBridge
+    before: OvsBridge | None = None
 
 
 class BridgeDelete(msgspec.Struct, frozen=True, tag=True):
@@ -108,9 +109,10 @@ class BridgeDelete(msgspec.Struct, frozen=True, tag=True):
 
 
 class PortSet(msgspec.Struct, frozen=True, tag=True):
-    """Create the port or make it be as wanted."""
+    """Create the port or make it be as wanted; ``before`` is what is there of it (None: nothing)."""
 
     port: OvsPort
+    before: OvsPort | None = None
 
 
 class PortDelete(msgspec.Struct, frozen=True, tag=True):

@@ -218,7 +218,7 @@ def set_changed(state: HostState, chance: Random) -> HostState:
         return state
     new = [
         replace(one, members=one.members[1:]),
-        replace(one, members=(*one.members, "9.9.9.0/24")),
+        replace(one, members=tuple(sorted({*one.members, "9.9.9.0/24"}))),
         replace(one, type="hash:ip"),
     ]
     return state.replaced(chance.choice(new))

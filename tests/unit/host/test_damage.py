@@ -4,9 +4,10 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from effort import examples
 from floatway.host.plan import plan
 from floatway.host.records import Link, OvsPort
 from floatway.host.state import HostState
@@ -34,7 +35,7 @@ def test_each_kind_of_damage_is_repaired_by_one_plan(damage: Callable[[HostState
 
 
 @given(st.lists(st.tuples(st.sampled_from(DAMAGES), st.randoms(use_true_random=False)), min_size=2, max_size=6))
-@settings(max_examples=120, deadline=None)
+@examples(120)
 def test_many_at_once_are_repaired_by_one_plan(
     damages: list[tuple[Callable[[HostState, Random], HostState], Random]],
 ) -> None:

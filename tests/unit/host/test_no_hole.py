@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from effort import examples
 from floatway.host.plan import plan
 from floatway.host.records import OvsBridge
 from floatway.host.state import HostState
@@ -31,7 +32,7 @@ def secured(*several: Cloud) -> list[str]:
 
 
 @given(clouds(), clouds())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_no_frame_passes_unfiltered_and_no_packet_leaves_untranslated(before: Cloud, after: Cloud) -> None:
     first = compiled(before)
     nothing = bare(first, compiled(after))
@@ -47,7 +48,7 @@ def test_no_frame_passes_unfiltered_and_no_packet_leaves_untranslated(before: Cl
 
 
 @given(st.lists(st.tuples(st.sampled_from(DAMAGES), st.randoms(use_true_random=False)), min_size=1, max_size=5))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_a_repair_closes_holes_and_opens_none(
     damages: list[tuple[Callable[[HostState, Random], HostState], Random]],
 ) -> None:

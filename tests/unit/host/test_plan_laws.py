@@ -1,8 +1,9 @@
 """Laws L1, L2 and L9 of the plan, on the in-memory host."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from effort import examples
 from floatway.host.plan import plan
 from floatway.host.records import Netns
 from floatway.host.references import dangling
@@ -30,14 +31,14 @@ def test_from_nothing_to_everything_and_back() -> None:
 
 
 @given(clouds())
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_l1_a_plan_for_what_is_there_is_empty(cloud: Cloud) -> None:
     desired = compiled(cloud)
     assert not plan(done(bare(desired), desired), desired)
 
 
 @given(clouds(), clouds())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_l2_a_plan_leads_there_and_no_prefix_of_it_dangles(before: Cloud, after: Cloud) -> None:
     first = compiled(before)
     nothing = bare(first, compiled(after))
@@ -50,7 +51,7 @@ def test_l2_a_plan_leads_there_and_no_prefix_of_it_dangles(before: Cloud, after:
 
 
 @given(clouds(), clouds(), st.data())
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_l9_cut_short_anywhere_and_planned_anew_the_end_is_the_same(
     before: Cloud, after: Cloud, data: st.DataObject
 ) -> None:
