@@ -162,6 +162,9 @@ def _ports_towards(ctx: Context, place: Place) -> Iterator[Place]:
         if link is None or not link.up:
             yield far
             continue
+        if known.port(far.device) is not None:
+            yield far
+            continue
         suffix = far.device[3:]
         if far.device.startswith("tap"):
             yield from (Place(far.host, "", prefix + suffix) for prefix in ("qvb", "qvo"))

@@ -162,6 +162,9 @@ class Switching:
             yield from self.tunnel(after, host, record)
         elif record is None or record.type == "internal":
             device = known.internal.get(output.port)
+            if device is None and record is None:
+                yield Branch(after, Ignored(Place(host, "", name)))  # nobody uses the bridge's own device
+                return
             where = Place(host, device.netns if device else "", output.port)
             datapath = known.state.get(OvsBridge, name)
             userspace = datapath is not None and datapath.datapath_type == "netdev"
@@ -236,6 +239,12 @@ def carry(ctx: Context, sent: Sent) -> Branch:
     for branch, end in stopped:
         if end.heading is not None and owners and topology.leads_to(ctx, end.heading, owners):
             return branch
+    for branch, end in stopped:
+        if end.disposition is Disposition.MTU_EXCEEDED and end.heading is not None and owners:
+            known = ctx.index(end.heading.host)
+            port = known.port(end.heading.device)
+            if port is not None and port.type in ENCAPSULATION and all(one.host != end.heading.host for one in owners):
+                return branch
     leaving = [branch for branch, end in stopped if end.disposition is Disposition.EXITS_NETWORK]
     if leaving and not owners:
         return max(leaving, key=lambda branch: branch.course.hops[-1].node == "br-ex" if branch.course.hops else False)

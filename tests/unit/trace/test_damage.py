@@ -4,9 +4,10 @@ import json
 from collections.abc import Sequence
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from effort import examples
 from floatway.host.records import (
     Address,
     Chain,
@@ -87,7 +88,7 @@ QUESTIONS = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(damages(), QUESTIONS)
 def test_a_walk_always_ends_with_a_reason(world: World, question: Question) -> None:
     said = walk(world, question)
