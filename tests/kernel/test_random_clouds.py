@@ -1,9 +1,8 @@
 """Law L7 for random clouds: reached in one apply, from nothing and from another cloud, and nothing is left to do after it."""
 
-import os
-
 import pytest
 
+from effort import seeds
 from floatway.agent.agent import Agent
 from floatway.agent.reconcile import reconcile
 from floatway.host.commands import commands
@@ -15,7 +14,7 @@ from kernel.reference_host import HOST, far_end, plug, taps
 from kernel.support import sh, start_ovs
 
 pytestmark = pytest.mark.kernel
-SEEDS = range(int(os.environ.get("FLOATWAY_SEEDS", "4")))
+SEEDS = seeds(4)
 """More on demand: FLOATWAY_SEEDS=200."""
 
 

@@ -3,13 +3,13 @@
 ``FLOATWAY_SEEDS=50 pytest tests/lab/test_l8_random.py`` for a longer campaign; a failing seed is in the test's name.
 """
 
-import os
 from random import Random
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from effort import seeds
 from floatway.lab import lab, machines
 from floatway.lab.probe import probe
 from floatway.lab.world import observe_world
@@ -22,7 +22,6 @@ from strategies import clouds
 
 pytestmark = pytest.mark.lab
 
-SEEDS = int(os.environ.get("FLOATWAY_SEEDS", "3"))
 QUESTIONS = 6
 HOST = "h1"
 
@@ -60,7 +59,7 @@ def draw_question(random: Random, cloud: Cloud) -> Question:
     return Question(source=source, target=random.choice(targets), proto=proto, dport=port, size=size)
 
 
-@pytest.mark.parametrize("number", range(SEEDS))
+@pytest.mark.parametrize("number", seeds(3))
 def test_l8_trace_is_packets(number: int) -> None:
     cloud, random = draw_cloud(number), Random(number)
     name = lab_name(f"l8-{number}")

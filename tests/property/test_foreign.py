@@ -1,8 +1,9 @@
 """What is not ours stays as it is, whatever is built and torn down beside it; and what we gave out is never renumbered."""
 
 import msgspec
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
+from effort import examples
 from floatway.compile.allocations import allocate, recover
 from floatway.compile.host import compile_host
 from floatway.host.fake import run_all
@@ -14,7 +15,7 @@ from floatway.model.validate import validate
 from strategies import HOSTS, clouds
 
 HOST = HOSTS[0]
-quick = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+quick = examples(40)
 
 FOREIGN: list[Record] = [
     Netns(name="customer"),

@@ -138,8 +138,9 @@ def parse_save(text: str, netns: str) -> list[Chain]:
             name, _, rule = body[3:].partition(" ")
             rules.setdefault(name, []).append(_canonical(rule))
         elif line.startswith(":"):
-            name, policy, *_ = line[1:].split(" ")
-            policies[name] = "" if policy == "-" else policy
+            words = line[1:].split()
+            if len(words) >= 2:
+                policies[words[0]] = "" if words[1] == "-" else words[1]
         elif line.startswith("*"):
             table, policies, rules = line[1:].strip(), {}, {}
         elif line.startswith("COMMIT"):

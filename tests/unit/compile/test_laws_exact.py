@@ -2,16 +2,17 @@
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from effort import examples
 from floatway.compile.allocations import allocate, recover
 from floatway.compile.host import Memo, compile_host
 from floatway.model.cloud import Cloud
 from strategies import HOSTS, clouds
 from unit.compile.clouds import REFERENCE_HOST, built, reference, unusual
 
-quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = examples(25)
 FIXED = [(reference(), REFERENCE_HOST), unusual()]
 
 
@@ -31,7 +32,7 @@ def test_l4_insertion_order_means_nothing(cloud: Cloud, data: st.DataObject) -> 
 
 
 @pytest.mark.parametrize(("cloud", "host"), FIXED)
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(data=st.data())
 def test_l4_in_the_known_clouds(cloud: Cloud, host: str, data: st.DataObject) -> None:
     other = shuffled(cloud, data)

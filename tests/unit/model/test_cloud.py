@@ -2,8 +2,9 @@
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
+from effort import examples
 from floatway.lab.sample import big_cloud
 from floatway.model.cloud import Cloud, put, remove
 from floatway.model.resources import OWNER_COMPUTE, Port
@@ -33,14 +34,14 @@ def test_remove_takes_out_what_is_there_and_names_what_is_not() -> None:
         remove(without, PORT)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(clouds())
 def test_remove_undoes_put(cloud: Cloud) -> None:
     new = Port(id="new", network_id=next(iter(cloud.networks)), mac_address="fa:16:3e:99:99:99")
     assert remove(put(cloud, new), new) == cloud
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(clouds())
 def test_the_indexes_hold_every_port_once(cloud: Cloud) -> None:
     for index in (cloud.ports_by_host, cloud.ports_by_device, cloud.ports_by_network):

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import floatway.lab
+from effort import examples
 from floatway.model.load import CloudError, cloud_from_text, load_cloud
 
 REFERENCE = Path(floatway.lab.__file__).parent / "clouds" / "reference.yaml"
@@ -134,7 +135,7 @@ def test_a_mac_of_digits_is_no_number() -> None:
     assert "52:54:00:12:34:56" in {port.mac_address for port in cloud.ports.values()}
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.text(max_size=200))
 def test_no_text_breaks_the_loader(text: str) -> None:
     try:
@@ -143,7 +144,7 @@ def test_no_text_breaks_the_loader(text: str) -> None:
         assert error.problems
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.data())
 def test_no_damaged_reference_breaks_the_loader(data: st.DataObject) -> None:
     lines = TEXT.splitlines()

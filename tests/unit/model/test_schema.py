@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 
 import floatway.lab
+from effort import examples
 from floatway.lab.sample import big_cloud
 from floatway.model.cloud import Cloud
 from floatway.model.load import COLLECTIONS, SPELLINGS, cloud_from_text
@@ -70,7 +71,7 @@ def test_the_reference_fits_with_the_api_s_spellings() -> None:
     assert texts == []
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(clouds())
 def test_a_cloud_written_down_fits_and_reads_back(cloud: Cloud) -> None:
     data = document(cloud)

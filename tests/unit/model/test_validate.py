@@ -5,9 +5,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from effort import examples
 from floatway.lab.sample import big_cloud
 from floatway.model.cloud import Cloud, put, remove
 from floatway.model.resources import (
@@ -354,7 +355,7 @@ def test_a_wide_subnet_hides_no_later_overlap() -> None:
     assert [(f.id, f.rule) for f in found] == [("s1", "no-overlap"), ("s2", "no-overlap")]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(clouds(), st.data())
 def test_a_cloud_with_something_gone_is_judged_not_stumbled_over(cloud: Cloud, data: st.DataObject) -> None:
     things = [thing for field in cloud.__struct_fields__ for thing in getattr(cloud, field).values()]

@@ -1,8 +1,9 @@
 """L3: parse(render(x)) == x, for every tool's text that we read and write."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from effort import examples
 from floatway.compile.allocations import allocate
 from floatway.compile.host import compile_host
 from floatway.host.records import Chain, Connection, Flow, Ipset, OfPort, OvsFdb, Tuple5
@@ -17,7 +18,7 @@ name = st.from_regex(r"[a-z][a-z0-9-]{0,13}", fullmatch=True)
 number = st.integers(0, 65535)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(clouds())
 def test_l3_everything_that_compile_says(cloud: Cloud) -> None:
     state = compile_host(cloud, HOSTS[0], allocate(cloud, HOSTS[0]))
