@@ -5,9 +5,12 @@ since a half-done plan never leaves a dangling reference (law L2) and the next r
 """
 
 from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from itertools import groupby
 
 from floatway.host.commands import commands
+from floatway.host.ownership import is_our_netns
 from floatway.host.steps import (
     Announce,
     ConntrackDelete,
@@ -28,11 +31,35 @@ from floatway.linux.connection import HostConnection
 from floatway.linux.errors import LinuxError, StepFailed, ToolError
 from floatway.linux.rtwrite import loopback_up
 
+_BESIDE = (Ip, Announce, ConntrackDelete)
+"""What may go on while a tool that has done its work takes its time to end."""
+
 
 def execute(conn: HostConnection, plan: Plan) -> None:
     """Run all steps in order. Raises StepFailed with the command a person would type to see the failure again."""
-    for steps in _batches(plan.steps):
-        spawn.parallel(lambda step: execute_step(conn, step), steps)
+    ending: list[tuple[Restore, Future[str]]] = []
+    try:
+        for steps in _batches(plan.steps):
+            first = steps[0]
+            if ending and not isinstance(first, _BESIDE):
+                _end(ending)
+            if len(steps) == 1 and isinstance(first, Restore) and is_our_netns(first.netns):
+                with _failure_of(first):
+                    ending.append((first, iptables.start_restore(conn, first.netns, first.text)))
+                if ending[-1][1].done():
+                    _end(ending)
+            else:
+                spawn.parallel(lambda step: execute_step(conn, step), steps)
+    finally:
+        _end(ending)
+
+
+def _end(ending: "list[tuple[Restore, Future[str]]]") -> None:
+    """Wait for the tools that are about to end."""
+    while ending:
+        step, future = ending.pop()
+        with _failure_of(step):
+            future.result()
 
 
 def _batches(steps: tuple[Step, ...]) -> Iterator[list[Step]]:
@@ -49,8 +76,14 @@ def _batches(steps: tuple[Step, ...]) -> Iterator[list[Step]]:
 
 def execute_step(conn: HostConnection, step: Step) -> None:
     """Run one step. Raises StepFailed."""
-    try:
+    with _failure_of(step):
         _run(conn, step)
+
+
+@contextmanager
+def _failure_of(step: Step) -> Iterator[None]:
+    try:
+        yield
     except StepFailed:
         raise
     except OSError as error:

@@ -48,9 +48,9 @@ def pool() -> ThreadPoolExecutor:
 os.register_at_fork(after_in_child=pool.cache_clear)  # a fork has none of its parent's threads
 
 
-def start(argv: Sequence[str], *, netns: str = "", fd: int | None = None) -> "Future[str]":
+def start(argv: Sequence[str], *, netns: str = "", fd: int | None = None, stdin: str = "") -> "Future[str]":
     """:func:`run` on the pool."""
-    return pool().submit(run, argv, netns=netns, fd=fd)
+    return pool().submit(run, argv, netns=netns, fd=fd, stdin=stdin)
 
 
 def parallel(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
