@@ -17,7 +17,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root; run with: sudo bin/test")
     if missing := [tool for tool in _TOOLS if shutil.which(tool) is None]:
-        pytest.skip(f"not installed: {', '.join(missing)}; get them with: bin/setup")
+        pytest.skip(f"not installed: {', '.join(missing)}; get them with: bin/test")
 
 
 @pytest.hookimpl(tryfirst=True)
