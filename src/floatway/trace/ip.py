@@ -189,7 +189,8 @@ class _Visit:
         guest = self.machine.role in ("instance", "outside")
         kind = Disposition.DELIVERED if guest else Disposition.ACCEPTED_BY_HOST
         text = f"{packet.dst} is an address of {self.node}: delivered"
-        self.say(StepKind.DELIVER, text, proof)
+        said = {one for step in self.steps for one in step.evidence}
+        self.say(StepKind.DELIVER, text, tuple(one for one in proof if one not in said))
         return Branch(self.leave(""), Stopped(kind, text, proof, heading=Place(self.host, self.netns, device)))
 
 

@@ -179,7 +179,8 @@ class _Run:
                 self.reason = f"{packet.dst_mac} is behind {self.port}, where the frame came from"
                 self.steps.append(Step(StepKind.LEARNED_MAC, self.reason, (evidence.ovs_fdb(self.known, learned),)))
                 return
-            text = f"{packet.dst_mac} in VLAN {vlan} is behind {learned.port}"
+            where = f"in VLAN {vlan}" if vlan else "untagged,"
+            text = f"{packet.dst_mac} {where} is behind {learned.port}"
             proof = (evidence.ovs_fdb(self.known, learned), *evidence.of_port(self.known, self.bridge, learned.port))
             step = Step(StepKind.LEARNED_MAC, text, proof)
             self.outputs.append(Output(learned.port, tagged_out(known, packet, vlan), (step,)))
@@ -190,7 +191,7 @@ class _Run:
                 where = "everybody" if is_multicast_mac(packet.dst_mac) else f"{packet.dst_mac}, not learned yet"
                 step = Step(
                     StepKind.LEARNED_MAC,
-                    f"for {where}: to every port of VLAN {vlan}, so to {port.name}",
+                    f"for {where}: to every port{f' of VLAN {vlan}' if vlan else ''}, so to {port.name}",
                     evidence.of_port(self.known, self.bridge, port.name),
                 )
                 self.outputs.append(Output(port.name, tagged_out(port, packet, vlan), (step,)))
@@ -261,4 +262,10 @@ def frame_changes(before: Packet, after: Packet) -> tuple[Change, ...]:
 
 
 def _rewritten(changes: tuple[Change, ...]) -> str:
-    return ", ".join(f"{change.field} {change.before} becomes {change.after}" for change in changes)
+    return ", ".join(map(_said, changes))
+
+
+def _said(change: Change) -> str:
+    if change.field != "vlan":
+        return f"{change.field} {change.before} becomes {change.after}"
+    return "the tag is taken off" if change.after == "untagged" else f"tagged with VLAN {change.after}"

@@ -6,7 +6,7 @@ send ──▶ [layer 2: carry] ──▶ receive ──▶ [carry] ──▶ re
 import msgspec
 
 from floatway.net.packet import ICMP_ECHO_REPLY, Packet, TcpFlags
-from floatway.trace import faults, ip, layer2
+from floatway.trace import faults, ip, layer2, repairs
 from floatway.trace.course import Arrived, Branch, Context, Course, Place, Sent, Session, Stopped
 from floatway.trace.question import TTL, Question, packet_of
 from floatway.trace.result import ARRIVED, Disposition, Trace, Walk
@@ -28,7 +28,8 @@ def walk(world: World, question: Question) -> Walk:
         reply, _, _ = _follow(ctx, place.host, place.netns, answer)
         if not reply.code and reply.disposition not in ARRIVED:
             code, lost = noted(course)
-            reply = msgspec.structs.replace(reply, code=code, repair=faults.repair(code, lost))
+            mend = repairs.filled(faults.repair(code, lost), ctx, forward.hops)
+            reply = msgspec.structs.replace(reply, code=code, repair=mend)
         back = reply.hops[-1].host if reply.hops else ""
         if reply.disposition in ARRIVED and back != sender.host:
             reason = f"the answer went to {back}, not to {sender.host}"
@@ -68,9 +69,10 @@ def _follow(ctx: Context, host: str, netns: str, course: Course) -> tuple[Trace,
     first = course.hops[0].packet if course.hops else course.packet
     ok = stopped.disposition in ARRIVED
     code, packet = (stopped.code, course.packet) if stopped.code or ok else noted(course)
+    mend = stopped.repair or ("" if ok else faults.repair(code, packet))
     trace = Trace(
         packet=first, hops=course.hops, disposition=stopped.disposition, reason=stopped.reason, evidence=stopped.evidence,
-        code=code, repair=stopped.repair or (faults.repair(code, packet) if not ok else ""),
+        code=code, repair=repairs.filled(mend, ctx, course.hops),
     )  # fmt: skip
     return trace, course, stopped.heading
 

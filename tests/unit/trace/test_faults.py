@@ -198,3 +198,10 @@ def test_a_flow_that_is_not_understood_makes_the_answer_unknown() -> None:
     said = walk(worlds.put(worlds.reference_world(), strange), OUT)
     assert said.forward.disposition is Disposition.UNKNOWN_STATE
     assert "ct" in said.forward.reason
+
+
+def test_the_repair_names_the_places() -> None:
+    said = asked(CASES["rule-out"]).forward
+    assert said.repair.startswith(f"ip netns exec {QROUTER} ip rule add from 172.12.10.4 lookup 16")
+    route = asked(CASES["route-cold"]).forward
+    assert route.repair == f"ip netns exec {FIP} ip route add {FLOATING}/32 via 169.254.106.114 dev {worlds.FPR}"
