@@ -83,7 +83,7 @@ def _route_n(record: Route) -> str:
     net = network("0.0.0.0/0" if record.prefix == "default" else record.prefix)
     flags = "U" + ("G" if record.via else "") + ("H" if net.prefixlen == 32 else "")
     gateway = record.via or "0.0.0.0"  # noqa: S104 - how route(8) writes "none"
-    return f"{net.network_address!s:<15} {gateway:<15} {net.netmask!s:<15} {flags:<5} {record.metric:<6} {0:<3} {0:>5} {record.dev}"
+    return f"{net.network_address!s:<15} {gateway:<15} {net.netmask!s:<15} {flags:<5} {record.metric:<6} {0:<2} {0:>7} {record.dev}"
 
 
 def neighbour(record: Neighbour) -> Evidence:

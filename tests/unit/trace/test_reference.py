@@ -1,5 +1,7 @@
 """The reference's two journeys: every station of R7 and R8 in order, with the lines that its author quotes (R9)."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -212,3 +214,35 @@ def test_text_and_json_tell_the_same() -> None:
     built = render.to_json(said)
     assert built["ok"] is True
     assert [hop["node"] for hop in built["forward"]["hops"]] == [hop.node for hop in said.forward.hops]
+
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "reference"
+
+
+@pytest.mark.parametrize(
+    ("file", "command"),
+    [
+        ("instance.route-n", "route -n"),
+        ("qrouter.route-n", f"ip netns exec {QROUTER} route -n"),
+        ("fip.route-n", f"ip netns exec {FIP} route -n"),
+        ("qrouter.ip-rule", f"ip netns exec {QROUTER} ip rule"),
+        ("fip.ip-rule", f"ip netns exec {FIP} ip rule"),
+        ("qrouter.arp-a", f"ip netns exec {QROUTER} arp -an"),
+    ],
+)
+def test_lines_are_the_tools_own(file: str, command: str) -> None:
+    golden = [line.rstrip().expandtabs() for line in (GOLDEN / f"{file}.txt").read_text().splitlines()]
+    world = worlds.reference_world()
+    shown = [
+        line.rstrip().expandtabs()
+        for trace in (walk(world, OUT).forward, walk(world, IN).forward)
+        for hop in trace.hops
+        if hop.host == (INSTANCE if file.startswith("instance") else HOST)
+        for step in hop.steps
+        for proof in step.evidence
+        if proof.command == command
+        for line in proof.line.splitlines()
+    ]
+    wanted = [line for line in shown if "169.254.106.11" not in line or "PERM" not in line]
+    assert wanted
+    assert set(wanted) <= set(golden), set(wanted) - set(golden)
