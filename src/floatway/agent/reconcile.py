@@ -8,8 +8,9 @@ The host itself is the memory: what an earlier run (or its crash) left is observ
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import msgspec
 
@@ -20,12 +21,17 @@ from floatway.host.plan import plan as make_plan
 from floatway.host.records import Sysctl
 from floatway.host.state import HostState
 from floatway.host.steps import Plan, Step
-from floatway.linux import sysctl
+from floatway.linux import by_commands, sysctl
 from floatway.linux.connection import HostConnection
 from floatway.linux.errors import StepFailed
 from floatway.linux.execute import execute
 from floatway.linux.observe import observe
 from floatway.model.cloud import Cloud
+
+Executor = Literal["netlink", "commands"]
+"""How steps are run: spoken to the kernel and Open vSwitch, or typed as the commands that a plan prints."""
+
+_EXECUTE: dict[Executor, Callable[[HostConnection, Plan], None]] = {"netlink": execute, "commands": by_commands.execute}
 
 ROUNDS = 4
 """A plan is usually enough; the rest is for what happens meanwhile (a namespace that the kernel is still taking apart)."""
@@ -96,7 +102,13 @@ def settings(conn: HostConnection, desired: HostState) -> Iterable[Sysctl]:
 
 
 def reconcile(
-    conn: HostConnection, cloud: Cloud, host: str, *, dry_run: bool = False, memo: Memo | None = None
+    conn: HostConnection,
+    cloud: Cloud,
+    host: str,
+    *,
+    dry_run: bool = False,
+    memo: Memo | None = None,
+    executor: Executor = "netlink",
 ) -> Outcome:
     """Bring the host to what the cloud wants; ``memo`` saves a resident agent compile work.
     Raises ReconcileError (it does not converge), StepFailed (one step fails again and again), ObserveError (cannot be read)."""
@@ -120,7 +132,7 @@ def reconcile(
             raise ReconcileError(_stuck(host, view.plan)) from failed
         try:
             with clock.phase("execute"):
-                execute(conn, view.plan)
+                _EXECUTE[executor](conn, view.plan)
         except StepFailed as error:
             # Once may be the kernel still taking something apart; the same command twice is a fact.
             if failed is not None and failed.command == error.command:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from floatway.cli.errors import Complaint
-from floatway.cli.options import choose_host, cloud_option, host_option, json_option, print_json
+from floatway.cli.options import choose_host, cloud_option, executor_option, host_option, json_option, print_json
 
 if TYPE_CHECKING:
-    from floatway.agent.reconcile import Outcome
+    from floatway.agent.reconcile import Executor, Outcome
 
 CHANGES = 3
 """``plan --detailed-exitcode``: there is something to do. Not Terraform's 2, which here always means bad input."""
@@ -49,13 +49,14 @@ Examples:
 )
 @cloud_option
 @host_option
+@executor_option
 @json_option
-def apply(file: Path, host: str, as_json: bool) -> None:
+def apply(file: Path, host: str, executor: "Executor", as_json: bool) -> None:
     """Make this machine the host that the cloud wants.
 
     What is not floatway's is not touched. Applying again does nothing; after a failure or a crash, apply again.
     """
-    outcome, name = reconcile_here(file, host, dry_run=False)
+    outcome, name = reconcile_here(file, host, dry_run=False, executor=executor)
     show_applied({name: outcome}, as_json)
 
 
@@ -94,7 +95,7 @@ def observe(as_json: bool, owned: bool) -> None:
                 click.echo(f"  {number:6} {kind}")
 
 
-def reconcile_here(file: Path, host: str, *, dry_run: bool) -> tuple["Outcome", str]:
+def reconcile_here(file: Path, host: str, *, dry_run: bool, executor: "Executor" = "netlink") -> tuple["Outcome", str]:
     """Load, choose the host, reconcile this machine (or only say what that would be)."""
     from floatway.agent.reconcile import reconcile
     from floatway.linux.connection import HostConnection
@@ -104,7 +105,7 @@ def reconcile_here(file: Path, host: str, *, dry_run: bool) -> tuple["Outcome", 
     name = choose_host(cloud, file, host)
     need_root()
     with HostConnection() as connection:
-        return reconcile(connection, cloud, name, dry_run=dry_run), name
+        return reconcile(connection, cloud, name, dry_run=dry_run, executor=executor), name
 
 
 def need_root() -> None:

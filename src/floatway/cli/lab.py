@@ -12,11 +12,11 @@ from floatway.cli.completion import lab_nodes
 from floatway.cli.errors import BadInput, Complaint
 from floatway.cli.host import CHANGES, need_root, show_applied, show_plan
 from floatway.cli.lazy import Lazy, LazyGroup
-from floatway.cli.options import File, json_option, lab_option, print_json
+from floatway.cli.options import File, executor_option, json_option, lab_option, print_json
 from floatway.cli.progress import lines
 
 if TYPE_CHECKING:
-    from floatway.agent.reconcile import Outcome
+    from floatway.agent.reconcile import Executor, Outcome
     from floatway.lab.lab import Lab, NodeStatus
     from floatway.lab.node import Node
     from floatway.model.cloud import Cloud
@@ -120,14 +120,15 @@ def plan(file: Path | None, lab_name: str, as_json: bool, detailed_exitcode: boo
 )
 @click.argument("file", required=False, type=File)
 @lab_option
+@executor_option
 @json_option
-def apply(file: Path | None, lab_name: str, as_json: bool) -> None:
+def apply(file: Path | None, lab_name: str, executor: "Executor", as_json: bool) -> None:
     """Make the running lab be as FILE wants it, or else as it was last told: machines come and go, hosts are reconciled."""
     from floatway.lab import lab as labs
 
     cloud = read(file) if file else None
     raised = load(lab_name)
-    show_applied(labs.apply(raised, cloud or labs.cloud_of(lab_name)), as_json)
+    show_applied(labs.apply(raised, cloud or labs.cloud_of(lab_name), executor=executor), as_json)
 
 
 @click.command("status", epilog="\b\nExample:\n  floatway lab status --json")

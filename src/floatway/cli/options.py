@@ -48,6 +48,17 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")(function)
 
 
+def executor_option(function: F) -> F:
+    """``--executor WAY``."""
+    return click.option(
+        "--executor",
+        type=click.Choice(["netlink", "commands"]),
+        default="netlink",
+        show_default=True,
+        help="commands: type what plan prints, one process each. Slow; for comparison.",
+    )(function)
+
+
 def colour_option(function: F) -> F:
     """``--colour``."""
     return click.option(

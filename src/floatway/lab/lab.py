@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from floatway.agent.reconcile import Outcome, reconcile
+from floatway.agent.reconcile import Executor, Outcome, reconcile
 from floatway.compile import names
 from floatway.lab import enter, machines, node, ovs, prerequisites
 from floatway.lab.errors import LabError
@@ -81,11 +81,13 @@ def up(cloud: Cloud, *, name: str = "default", progress: Progress = lambda _: No
         return lab
 
 
-def apply(lab: Lab, cloud: Cloud, *, progress: Progress = lambda _: None) -> dict[str, Outcome]:
+def apply(
+    lab: Lab, cloud: Cloud, *, progress: Progress = lambda _: None, executor: Executor = "netlink"
+) -> dict[str, Outcome]:
     """Make a running lab be this cloud: machines come and go, every host is reconciled. Gives what each host did."""
     _check(cloud, lab.name)
     with _locked():
-        return _converge(load(lab.name), cloud, progress)[1]
+        return _converge(load(lab.name), cloud, progress, executor)[1]
 
 
 def down(name: str = "default") -> None:
@@ -146,7 +148,9 @@ def _check(cloud: Cloud, name: str) -> None:
         raise LabError("the cloud has no instance on any host: there is nothing to raise")
 
 
-def _converge(lab: Lab, cloud: Cloud, progress: Progress) -> tuple[Lab, dict[str, Outcome]]:
+def _converge(
+    lab: Lab, cloud: Cloud, progress: Progress, executor: Executor = "netlink"
+) -> tuple[Lab, dict[str, Outcome]]:
     """Machines first, then the hosts' state, then the instances (whose taps the hosts then take in)."""
     _replace(lab.name, "cloud.json", msgspec.json.encode(cloud))
     hosts = machines.compute_hosts(cloud)
@@ -176,7 +180,7 @@ def _converge(lab: Lab, cloud: Cloud, progress: Progress) -> tuple[Lab, dict[str
     outcomes: dict[str, Outcome] = {}
     for host in hosts:
         progress(f"host {host.name}: bridges, namespaces, flows and rules")
-        outcomes[host.name] = enter.call(nodes[host.name], reconcile_here, realised, host.name)
+        outcomes[host.name] = enter.call(nodes[host.name], reconcile_here, realised, host.name, executor)
         if outcomes[host.name].waiting:
             raise LabError(f"host {host.name} misses devices: {', '.join(outcomes[host.name].waiting)}")
     return lab, outcomes
@@ -193,10 +197,10 @@ def with_datapath(cloud: Cloud, kind: str) -> Cloud:
     return msgspec.structs.replace(cloud, hosts=hosts)
 
 
-def reconcile_here(cloud: Cloud, host: str) -> Outcome:
+def reconcile_here(cloud: Cloud, host: str, executor: Executor = "netlink") -> Outcome:
     """Reconcile the host that this process stands in."""
     with HostConnection() as connection:
-        return reconcile(connection, cloud, host)
+        return reconcile(connection, cloud, host, executor=executor)
 
 
 def _wires(cloud: Cloud) -> tuple[Wire, ...]:
