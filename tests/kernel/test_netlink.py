@@ -3,6 +3,7 @@
 import errno
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from floatway.host.records import Address, Link, Neighbour, Opaque, Route, Rule
@@ -161,6 +162,36 @@ def test_routes_of_every_table() -> None:
     assert got == shown
     run(sock, *(rtwrite.route(route, index if route.dev else None, delete=True) for route in wanted))
     assert not [route for route in wanted if route in rtread.routes(sock, "", names(sock))]
+
+
+def test_a_locked_mtu_of_a_route() -> None:
+    sock = router()
+    index = ethtool.index(sock, "rfp-1")
+    way = Route(netns="", prefix="192.168.10.106", via="169.254.106.115", dev="rfp-1", mtu_lock=1400)
+
+    def shown() -> dict[str, object]:
+        [row] = ip("-4 route show 192.168.10.106", "qrouter-1")
+        return {key: row[key] for key in ("gateway", "dev", "metrics") if key in row}
+
+    def read() -> list[Route | Opaque]:
+        return [one for one in rtread.routes(sock, "", names(sock)) if getattr(one, "prefix", "") == way.prefix]
+
+    run(sock, rtwrite.route(way, index))
+    written = shown()
+    assert written == {"gateway": way.via, "dev": "rfp-1", "metrics": [{"mtu": 1400}]}
+    assert "mtu lock 1400" in sh("ip route show 192.168.10.106", "qrouter-1")  # JSON leaves the lock out
+    assert read() == [way]
+
+    sh("ip route replace 192.168.10.106 via 169.254.106.115 dev rfp-1 proto static mtu lock 1400", "qrouter-1")
+    assert (shown(), read()) == (written, [way])
+
+    bare = msgspec.structs.replace(way, mtu_lock=0)
+    run(sock, rtwrite.route(bare, index))
+    assert "mtu" not in sh("ip route show 192.168.10.106", "qrouter-1") and read() == [bare]
+
+    # an MTU that is not locked gives way to path MTU discovery: it is not what is wanted
+    sh("ip route replace 192.168.10.106 via 169.254.106.115 dev rfp-1 proto static mtu 1400", "qrouter-1")
+    assert read() == [bare]
 
 
 def test_rules_keep_host_bits() -> None:

@@ -28,11 +28,14 @@ def stale_connections(have: HostState, want: HostState) -> tuple[ConntrackDelete
 
 def _lost_openings(have: HostState, want: HostState) -> Iterator[ConntrackDelete]:
     zones = _zones(have)
-    for chain in have.table(Chain).values():
+    asked = want.table(Chain)
+    for key, chain in have.table(Chain).items():
+        after = asked.get(key)
+        if after is chain:
+            continue
         match = _PORT_CHAIN.fullmatch(chain.name) if not chain.netns and chain.table == "filter" else None
         if match is None or match[1] == "s":
             continue
-        after = want.get(Chain, *chain.key)
         # a port that goes: whoever gets its address next must not inherit its connections
         if after is not None and all(rule in after.rules for rule in chain.rules if rule.endswith("-j RETURN")):
             continue
@@ -59,7 +62,7 @@ def _lost_members(have: HostState, want: HostState) -> Iterator[ConntrackDelete]
     lost = {
         old.name: [member for member in old.members if member not in new.members and "/" not in member]
         for old in have.table(Ipset).values()
-        if not old.netns and (new := want.get(Ipset, *old.key)) is not None
+        if not old.netns and (new := want.get(Ipset, *old.key)) is not None and new is not old
     }
     lost = {name: members for name, members in lost.items() if members}
     if not lost:
