@@ -91,9 +91,12 @@ starts a tool for it.
 
 {explained}
 
-A floating IP's first reply is bound by Python's walk over all of the host's records (the union of the compiled fragments, the ownership
-filter, the diff), then by the one `iptables-restore` process for the router's namespace. Looking at a host is bound by reading: the
-kernel's dumps of {suite.ROUTERS + 1} namespaces, `iptables-save` in each, and the flows.
+A floating IP is planned from the agent's last view, without a look at the host. What is left is, half and half, Python's pass over all
+of the host's records (union of the fragments, ownership, diff; objects that did not change are known by identity) and the start of one
+`iptables-restore` for the router's namespace. That tool waits for a grace period of the kernel (about 10 ms) when it closes its socket,
+after the rules are in: the remaining steps do not wait for it, so the first reply may come before "applied". The reply itself is asked
+for every {1000 * suite.POLL_SECONDS:g} ms. Looking at a host is bound by reading: the kernel's dumps of {suite.ROUTERS + 1} namespaces,
+`iptables-save` where the ruleset's generation moved, and the flows.
 
 `bin/bench` measures again and rewrites this page; the raw figures are in `bench/results/`.
 """
