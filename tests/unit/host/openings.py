@@ -43,6 +43,12 @@ def filters(state: HostState, port: str) -> bool:
     )
 
 
+def spoofing_checks(state: HostState, port: str) -> set[Flow]:
+    """The flows through which what the instance sends must go."""
+    start = f'in_port="qvo{port[:11]}"'
+    return {flow for flow in state.records(Flow) if flow.bridge == "br-int" and start in flow.match}
+
+
 def unguarded_bridges(state: HostState, new: set[str], want: HostState) -> Iterator[str]:
     """New bridges that forward although drop flows are still missing."""
     for name in new:

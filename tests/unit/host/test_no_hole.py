@@ -13,7 +13,7 @@ from floatway.host.state import HostState
 from floatway.model.cloud import Cloud
 from strategies import clouds
 from unit.host.damage import DAMAGES
-from unit.host.openings import carries, filters, unguarded_bridges, untranslated
+from unit.host.openings import carries, filters, spoofing_checks, unguarded_bridges, untranslated
 from unit.host.worlds import HOST, bare, compiled, done, small_cloud, walked
 
 CLOUD = small_cloud()
@@ -43,6 +43,9 @@ def test_no_frame_passes_unfiltered_and_no_packet_leaves_untranslated(before: Cl
         new = {b.name for b in goal.records(OvsBridge) if start.get(OvsBridge, b.name) is None}
         for state in walked(start, plan(start, goal)):
             assert [port for port in ports if carries(state, port) and not filters(state, port)] == []
+            for port in ports:
+                known = [spoofing_checks(start, port)] if carries(start, port) else []
+                assert not carries(state, port) or spoofing_checks(state, port) in [*known, spoofing_checks(goal, port)]
             assert list(unguarded_bridges(state, new, goal)) == []
             assert list(untranslated(state)) == []
 

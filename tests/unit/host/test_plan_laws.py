@@ -1,5 +1,7 @@
 """Laws L1, L2 and L9 of the plan, on the in-memory host."""
 
+import timeit
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,3 +78,10 @@ def test_l9_cut_short_after_every_operation() -> None:
     for stopped in walked(stages[-1], plan(stages[-1], nothing)):
         assert difference(done(stopped, nothing), nothing) == ""
         assert difference(done(stopped, desired), desired) == ""
+
+
+def test_a_look_at_a_big_host_with_nothing_to_do_is_quick() -> None:
+    desired = compiled(small_cloud(ports=200, routers=20, floating_ips=200))
+    there = done(bare(desired), desired)
+    best = min(timeit.repeat(lambda: plan(there, desired), number=1, repeat=10))
+    assert best < 0.020, f"{best * 1000:.1f} ms"
