@@ -57,8 +57,10 @@ def _same(before: tuple[object, ...], now: tuple[object, ...]) -> bool:
 def compile_host(cloud: Cloud, host: str, allocations: Allocations, memo: Memo | None = None) -> HostState:
     """The state that the host shall have. Pure; ``memo`` only saves work (law L5)."""
     view = HostView(cloud, cloud.hosts[host])
-    fragments = (memo or Memo()).fragments(_fragments(view, allocations))
-    return HostState.union(state for _, state in fragments)
+    fragments = _fragments(view, allocations)
+    if memo is None:
+        return HostState.of(record for _, _, make, inputs in fragments for record in make(*inputs))
+    return HostState.union(state for _, state in memo.fragments(fragments))
 
 
 def origins(cloud: Cloud, host: str, allocations: Allocations) -> dict[tuple[type[Record], Key], Origin]:
