@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import codec_suite
 import msgspec
 import suite
 from measure import Figure, Machine, Report, machine
@@ -15,7 +16,12 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
 ALONE = {"compile": suite.bench_compile, "lab-up": suite.bench_lab_up, "cli": suite.bench_cli}
-ON_BIG_HOST = {"reconcile": suite.bench_reconcile, "floating-ip": suite.bench_floating_ip, "trace": suite.bench_trace}
+ON_BIG_HOST = {
+    "reconcile": suite.bench_reconcile,
+    "floating-ip": suite.bench_floating_ip,
+    "trace": suite.bench_trace,
+    "codecs": codec_suite.bench_codecs,
+}
 
 
 def main() -> None:

@@ -1,7 +1,5 @@
 """Laws L1, L2 and L9 of the plan, on the in-memory host."""
 
-import timeit
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,8 +78,6 @@ def test_l9_cut_short_after_every_operation() -> None:
         assert difference(done(stopped, desired), desired) == ""
 
 
-def test_a_look_at_a_big_host_with_nothing_to_do_is_quick() -> None:
+def test_a_big_host_is_reached_by_one_plan_and_then_left_alone() -> None:
     desired = compiled(small_cloud(ports=200, routers=20, floating_ips=200))
-    there = done(bare(desired), desired)
-    best = min(timeit.repeat(lambda: plan(there, desired), number=1, repeat=10))
-    assert best < 0.020, f"{best * 1000:.1f} ms"
+    assert not plan(done(bare(desired), desired), desired)
