@@ -41,7 +41,7 @@ from floatway.trace.walk import walk
 
 PORTS, ROUTERS, FLOATING_IPS = 200, 20, 200
 HOST = "compute1"
-LAB = "bench"
+LAB = f"bench-{os.getpid()}"  # two runs at a time must not take down each other's lab
 POLL_SECONDS = 0.005
 
 
