@@ -1,6 +1,6 @@
 """The input of ``iptables-restore --noflush`` and ``ipset restore`` for a change of chains or sets.
 
-One restore per namespace: all tables change at once, or none does. A user chain that changes is declared, which empties
+One restore per namespace; in it each table changes at once or not at all. A user chain that changes is declared, which empties
 it, and filled again. A built-in chain of a namespace of ours is flushed explicitly (``--noflush`` would not). In the root
 namespace's built-in chains only our jumps are taken out, one by one, and put back at the head.
 """

@@ -154,7 +154,7 @@ class SysctlWrite(msgspec.Struct, frozen=True, tag=True):
 
 
 class Restore(msgspec.Struct, frozen=True, tag=True):
-    """One ``iptables-restore --noflush``: all tables of a namespace in one transaction. ``text`` is its input; ``chains``
+    """One ``iptables-restore --noflush``: all tables of a namespace, each changing at once. ``text`` is its input; ``chains``
     what the tables named in it hold afterwards, for the in-memory executor: (table, chain, policy, rules or None for deleted)."""
 
     netns: str

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 import msgspec
 
@@ -47,9 +47,10 @@ class Call:
         """What the function returned; what it raised is raised here. Raises LabError when it died."""
         with os.fdopen(self._read, "rb") as pipe:
             data = pipe.read()
-        os.waitpid(self._pid, 0)
+        status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
         if not data:
-            raise LabError(f"what ran in {self._node.name} died; is the machine up? see: floatway lab status")
+            how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+            raise LabError(f"what ran in {self._node.name} {how}; is the machine up? see: floatway lab status")
         reply = msgspec.msgpack.decode(data, type=_Reply)
         if reply.ok:
             return pickle.loads(reply.payload)  # noqa: S301 (written by our own child)
@@ -74,7 +75,7 @@ def _child(node: Node, netns: str, do: Callable[[], object], write: int) -> None
         inner = os.fork()
         if inner:
             os.close(write)
-            os._exit(os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1]) & 0xFF)
+            _end_as(os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1]))
         die_with_parent()
         into_netns(netns)
         reply = _Reply(ok=True, payload=pickle.dumps(do()))
@@ -158,13 +159,17 @@ def _enter(node: Node, netns: str) -> None:
     into_netns(netns)
 
 
-def _pass_on(inner: int) -> None:
+def _pass_on(inner: int) -> NoReturn:
     # subprocess waits for the end of a pipe that this process also holds
     os.closerange(3, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 65536))
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)  # the terminal sends them to the command as well
     signal.signal(signal.SIGTERM, lambda *_: os.kill(inner, signal.SIGTERM))
-    status = os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1])
+    _end_as(os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1]))
+
+
+def _end_as(status: int) -> NoReturn:
+    """End this process as its child ended: with its exit status, or by its signal."""
     if status < 0:
         with suppress(OSError):  # SIGKILL has no other disposition
             signal.signal(-status, signal.SIG_DFL)
