@@ -49,7 +49,9 @@ def pages() -> dict[str, str]:
 def cli_page() -> str:
     """Every command's help, groups before their commands."""
     parts = ["# The command line\n", "Every command takes `-h`. `bin/floatway` is the same from a checkout.\n"]
-    for path, command, context in commands(cli, click.Context(cli, info_name="floatway", max_content_width=100)):
+    # click remembers the names of the help option from the first context that asks: it must have the command's own settings
+    root = click.Context(cli, info_name="floatway", **{**cli.context_settings, "max_content_width": 100})
+    for path, command, context in commands(cli, root):
         parts.append(f"## `{path}`\n\n```text\n{command.get_help(context).rstrip()}\n```\n")
     return "\n".join(parts)
 

@@ -15,7 +15,7 @@ from floatway.cli.main import cli
 def commands(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
     found = [(path, command)]
     if isinstance(command, click.Group):
-        context = click.Context(command)
+        context = click.Context(command, **cli.context_settings)
         for name in command.list_commands(context):
             below = command.get_command(context, name)
             assert below is not None
@@ -63,7 +63,7 @@ def test_every_example_parses(line: str) -> None:
 def parse(line: str) -> None:
     words = shlex.split(line.split(" | ")[0].split(" > ")[0].split(" >/")[0].rstrip('")'), comments=True)[1:]
     command: click.Command = cli
-    context = click.Context(cli, info_name="floatway")
+    context = click.Context(cli, info_name="floatway", **cli.context_settings)
     while isinstance(command, click.Group) and words:
         name = words.pop(0)
         below = command.get_command(context, name)

@@ -52,7 +52,7 @@ def test_commands_parse(page: Path) -> None:
     """Every command line of ours in a shell block: known command, known options, all arguments there."""
     for line in commands_in(page):
         words = shlex.split(re.sub(r" \d?>.*", "", line), comments=True)[1:]
-        context = click.Context(cli, info_name="floatway")
+        context = click.Context(cli, info_name="floatway", **cli.context_settings)
         command: click.Command = cli
         while isinstance(command, click.Group):
             name = words.pop(0)
