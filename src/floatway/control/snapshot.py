@@ -16,7 +16,7 @@ from floatway.control.entities import KINDS, Entity
 from floatway.control.errors import not_found
 from floatway.control.indexes import INDEXES
 
-__all__ = ["EMPTY", "Model", "Readable"]
+__all__ = ["EMPTY", "Model", "Readable", "built"]
 
 E = TypeVar("E", bound=Entity)
 Table = Map[str, Entity]
@@ -149,3 +149,24 @@ EMPTY = Model(
     Map({kind: Map() for kind in KINDS}),
     Map({(kind.KIND, name): Map() for kind, names in INDEXES.items() for name in names}),
 )
+
+
+def built(entities: Iterable[Entity], revision: int) -> Model:
+    """A model of all these entities at once: what putting them one by one gives, sooner."""
+    tables: dict[str, dict[str, Entity]] = {kind: {} for kind in KINDS}
+    indexes: dict[tuple[str, str], dict[Hashable, dict[str, None]]] = {
+        (kind.KIND, name): {} for kind, names in INDEXES.items() for name in names
+    }
+    for entity in entities:
+        tables[entity.KIND][entity.id] = entity
+    for kind, names in INDEXES.items():
+        for name, keys_of in names.items():
+            index = indexes[kind.KIND, name]
+            for id_, entity in tables[kind.KIND].items():
+                for key in keys_of(entity):
+                    index.setdefault(key, {})[id_] = None
+    return Model(
+        Map({kind: Map(table) for kind, table in tables.items()}),
+        Map({where: Map({key: Map(ids) for key, ids in index.items()}) for where, index in indexes.items()}),
+        revision,
+    )
