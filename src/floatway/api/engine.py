@@ -149,7 +149,7 @@ class Engine:
                 self._committing, self._queue = self._queue, []
                 try:
                     await self._commit(self._committing)
-                except Exception as error:  # noqa: BLE001 - whatever the store died of, the callers are told
+                except Exception as error:
                     self._fail(error)
                 self._committing = []
 
@@ -158,9 +158,10 @@ class Engine:
             expected = self.model.revision
             writes = [pending.changes for pending in batch if pending.changes]
             if writes:
+                if cast("Model", batch[0].model).revision != expected + bool(batch[0].changes):
+                    self._redecide(batch)  # the model moved between deciding and now
+                    continue
                 try:
-                    if cast("Model", batch[0].model).revision != expected + bool(batch[0].changes):
-                        raise Conflict(expected)
                     head = await self.store.commit(expected, writes)
                 except Conflict as moved:
                     await self.reached(moved.head)
@@ -219,7 +220,7 @@ def applied(model: Model, commit: Commit) -> Model:
     """The model after a commit that somebody else decided."""
     for change in commit.changes:
         if change.body is not None:
-            model = model.put(cast("Entity", _DECODERS[change.kind].decode(change.body)))
+            model = model.put(_DECODERS[change.kind].decode(change.body))
         else:
             old = model.get(KINDS[change.kind], change.id)
             if old is not None:
