@@ -1,0 +1,201 @@
+"""From what a client sent to the value a rule works with; what cannot be converted is refused in Neutron's words.
+
+"True" ─▶ True      "1400" ─▶ 1400      "FA-16-3E-00-00-01" ─▶ "fa:16:3e:00:00:01"      "TCP" ─▶ "tcp"
+"""
+
+import contextlib
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from floatway.control.errors import ApiError, bad_request, invalid_input
+
+__all__ = [
+    "Converter",
+    "canonical_cidr",
+    "canonical_ip",
+    "canonical_pools",
+    "ethertype",
+    "lower",
+    "mac",
+    "none_to_list",
+    "optional",
+    "port_value",
+    "prefix_to_cidr",
+    "protocol_number",
+    "rule_protocol",
+    "to_bool",
+    "to_int",
+]
+
+Converter = Callable[[Any], Any]
+
+_TRUE: Final = frozenset({"1", "t", "true", "on", "y", "yes"})
+_FALSE: Final = frozenset({"0", "f", "false", "off", "n", "no"})
+_INTEGER: Final = re.compile(r"\s*[+-]?\d+(_\d+)*\s*\Z")
+_MAC: Final = re.compile(r"[0-9a-fA-F]{1,2}([:-])[0-9a-fA-F]{1,2}(\1[0-9a-fA-F]{1,2}){4}\Z")
+_BARE_MAC: Final = re.compile(r"[0-9a-fA-F]{12}\Z")
+_DOT_MAC: Final = re.compile(r"[0-9a-fA-F]{4}\.[0-9a-fA-F]{4}\.[0-9a-fA-F]{4}\Z")
+
+# Names that iptables knows, with their numbers (IANA protocol numbers).
+PROTOCOLS: Final = {
+    "ah": 51, "dccp": 33, "egp": 8, "esp": 50, "gre": 47, "hopopt": 0, "icmp": 1, "icmpv6": 58, "igmp": 2, "ip": 0,
+    "ipip": 4, "ipv6-encap": 41, "ipv6-frag": 44, "ipv6-icmp": 58, "ipv6-nonxt": 59, "ipv6-opts": 60, "ipv6-route": 43,
+    "ospf": 89, "pgm": 113, "rsvp": 46, "sctp": 132, "tcp": 6, "udp": 17, "udplite": 136, "vrrp": 112,
+}  # fmt: skip
+
+
+def to_bool(value: Any) -> bool:
+    """True and its friends, false and its."""
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip().lower()
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    raise invalid_input(f"'{value}' cannot be converted to boolean")
+
+
+def to_int(value: Any) -> int:
+    """A whole number, or the text of one."""
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and len(value) < 40 and _INTEGER.match(value):
+        return int(value)
+    raise invalid_input(f"'{value}' is not an integer")
+
+
+def optional(convert: Converter) -> Converter:
+    """``convert``, but None stays None."""
+
+    def converted(value: Any) -> Any:
+        return None if value is None else convert(value)
+
+    return converted
+
+
+def none_to_list(value: Any) -> Any:
+    """None is an empty list."""
+    return [] if value is None else value
+
+
+def lower(value: Any) -> str:
+    """In lower case."""
+    if not isinstance(value, str):
+        raise invalid_input(f"Input value {value} must be string type")
+    return value.lower()
+
+
+def ethertype(value: Any) -> Any:
+    """``ipv4`` as ``IPv4``; anything else is refused."""
+    for known in ("IPv4", "IPv6"):
+        if isinstance(value, str) and value.lower() == known.lower():
+            return known
+    raise bad_request(
+        "SecurityGroupRuleInvalidEtherType",
+        f"Security group rule for ethertype '{value}' not supported. Allowed values are ['IPv4', 'IPv6'].",
+    )
+
+
+def rule_protocol(value: Any) -> Any:
+    """The protocol of a security group rule: a known name in lower case, a number 0-255 as text, or None."""
+    if value is None:
+        return None
+    with contextlib.suppress(ApiError):
+        number = to_int(value)
+        if 0 <= number <= 255:
+            return str(value)
+        raise _rule_protocol(value)
+    if isinstance(value, str) and (value.lower() in PROTOCOLS or value.lower() == "any"):
+        return None if value.lower() == "any" else value.lower()
+    raise _rule_protocol(value)
+
+
+def _rule_protocol(value: Any) -> ApiError:
+    known = [*sorted(PROTOCOLS), None]
+    return bad_request(
+        "SecurityGroupRuleInvalidProtocol",
+        f"Security group rule protocol {value} not supported. Only protocol values {known} and integer representations [0 to 255]"
+        " are supported.",
+    )
+
+
+def protocol_number(value: Any) -> Any:
+    """A protocol's name or number, as given."""
+    if value is None:
+        return None
+    if lower(value) in PROTOCOLS:
+        return value
+    with contextlib.suppress(ApiError):
+        if 0 <= to_int(value) <= 255:
+            return value
+    raise invalid_input(
+        f"IP protocol '{value}' is not supported. Only protocol names and their integer representation (0 to 255) are supported"
+    )
+
+
+def port_value(value: Any) -> Any:
+    """A TCP or UDP port, ICMP type or code; None stays None."""
+    if value is None:
+        return None
+    with contextlib.suppress(ApiError):
+        number = to_int(value)
+        if -1 <= number <= 65535:
+            return number
+    raise bad_request("SecurityGroupInvalidPortValue", f"Invalid value for port {value}")
+
+
+def mac(value: Any) -> Any:
+    """A MAC as ``xx:xx:xx:xx:xx:xx``; what is none is left for the validator."""
+    if not isinstance(value, str):
+        return value
+    if _MAC.match(value):
+        return ":".join(part.zfill(2) for part in re.split("[:-]", value)).lower()
+    if _BARE_MAC.match(value) or _DOT_MAC.match(value):
+        digits = value.replace(".", "").lower()
+        return ":".join(digits[at : at + 2] for at in range(0, 12, 2))
+    return value
+
+
+def canonical_ip(value: Any) -> Any:
+    """IPv6 in its short form; everything else as it is."""
+    if isinstance(value, str) and ":" in value:
+        with contextlib.suppress(ValueError):
+            return str(ipaddress.IPv6Address(value))
+    return value
+
+
+def canonical_cidr(value: Any) -> str:
+    """An address with its prefix length; the host bits stay."""
+    try:
+        interface = ipaddress.ip_interface(value) if isinstance(value, str) else None
+    except ValueError:
+        interface = None
+    if interface is None:
+        raise invalid_input(f"{value} is not in a CIDR format")
+    return interface.with_prefixlen
+
+
+def prefix_to_cidr(value: Any) -> Any:
+    """The remote prefix of a rule: an address gets its /32 or /128. Neutron keeps the host bits."""
+    if not value:
+        return None
+    try:
+        interface = ipaddress.ip_interface(value)
+    except ValueError:
+        raise bad_request("InvalidCIDR", f"Invalid CIDR {value} given as IP prefix.") from None
+    return value if "/" in value else interface.with_prefixlen
+
+
+def canonical_pools(value: Any) -> Any:
+    """Allocation pools with canonical addresses."""
+    if value is None:
+        return []
+    try:
+        return [{key: canonical_ip(address) for key, address in pool.items()} for pool in value]
+    except (AttributeError, TypeError):
+        raise invalid_input("Invalid data format for allocation pools") from None
