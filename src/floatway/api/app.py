@@ -10,6 +10,7 @@ Whatever happens inside, the client gets an answer with a request id, and a stac
 """
 
 import asyncio
+import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -41,6 +42,8 @@ class Finished(msgspec.Struct, frozen=True):
     project_id: str
     peer: str
     bytes_sent: int
+    global_request_id: str = ""
+    """The caller's own name for what this request is part of (``X-OpenStack-Request-Id``)."""
 
 
 class Handler(Protocol):
@@ -52,7 +55,7 @@ class Handler(Protocol):
 
 Authenticate = Callable[[dict[str, str], str], Awaitable[Caller]]
 Observe = Callable[[Finished], None]
-Extra = Callable[[], Awaitable[Response] | Response]
+Extra = Callable[[Scope], Awaitable[Response] | Response]
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -134,6 +137,7 @@ class App:
                 caller.project_id if caller is not None else "",
                 peer,
                 len(response.body),
+                _global_id(scope),
             )
             for observe in self._observers:
                 observe(finished)
@@ -158,8 +162,19 @@ class App:
         extra = self._plain.get(path.rstrip("/"))
         if extra is None:
             raise ApiError(404, "HTTPNotFound", "The resource could not be found.")
-        answer = extra()
+        answer = extra(scope)
         return answer if isinstance(answer, Response) else await answer
+
+
+_GLOBAL_ID: Final = re.compile(rb"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def _global_id(scope: Scope) -> str:
+    """The id that the caller gave; anything else in its place is not believed."""
+    for name, value in scope["headers"]:
+        if len(name) == 22 and name.lower() == b"x-openstack-request-id":
+            return value.decode() if _GLOBAL_ID.fullmatch(value) else ""
+    return ""
 
 
 _INTERNAL: Final = "Request Failed: internal server error while processing your request."
