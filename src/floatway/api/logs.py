@@ -94,7 +94,11 @@ def access_log(config: LogConfig, write: Write | None = None) -> Callable[[Finis
     out = write or to_stderr
     encode = msgspec.json.Encoder().encode
     if config.format == "console":
-        return lambda finished: out(_for_a_person(finished).encode())
+
+        def told(finished: Finished) -> None:
+            out(_for_a_person(finished).encode())
+
+        return told
 
     def line(finished: Finished) -> None:
         out(encode(_line(finished)) + b"\n")

@@ -10,7 +10,7 @@ floatway_objects{kind="port"} 1000
 import asyncio
 import ipaddress
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -173,10 +173,10 @@ class MeasuredStore:
         await self._store.close()
 
 
-def healthz(engine: Engine) -> Callable[[Scope], "asyncio.Future[Response] | asyncio.Task[Response]"]:
+def healthz(engine: Engine) -> Callable[[Scope], Awaitable[Response]]:
     """What answers ``/healthz``: 200 while writes can succeed and the store answers, else 503 and why."""
 
-    async def answer() -> Response:
+    async def answer(_scope: Scope) -> Response:
         problem = "" if engine.healthy else "the server does not accept writes"
         if not problem:
             try:
@@ -190,4 +190,4 @@ def healthz(engine: Engine) -> Callable[[Scope], "asyncio.Future[Response] | asy
         document["revision"] = engine.model.revision
         return Response(503 if problem else 200, msgspec.json.encode(document))
 
-    return lambda _scope: asyncio.ensure_future(answer())
+    return answer
