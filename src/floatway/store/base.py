@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-__all__ = ["Change", "Commit", "Compacted", "Conflict", "Snapshot", "Store", "StoreError"]
+__all__ = ["Change", "Commit", "Compacted", "Conflict", "Damaged", "Snapshot", "Store", "StoreError"]
 
 
 class Change(msgspec.Struct, frozen=True, array_like=True):
@@ -56,6 +56,10 @@ class Compacted(StoreError):  # noqa: N818
         """``first`` is the oldest revision that ``watch`` can still give."""
         super().__init__(f"revisions before {first} are compacted")
         self.first = first
+
+
+class Damaged(StoreError):  # noqa: N818
+    """A record is not what was stored: disk, or somebody's editor. The message names it."""
 
 
 class Store(Protocol):
