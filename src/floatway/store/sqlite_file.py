@@ -50,8 +50,8 @@ COMMIT;
 """  # noqa: S608 - constants
 _ROWS = 256  # rows of one statement, at most
 _STATEMENTS = {
-    size: "INSERT INTO intake VALUES " + ",".join(["(?,?,?,?)"] * size)
-    for size in (2, 4, 8, 16, 32, 64, 128, _ROWS)  # noqa: S608 - constants
+    size: "INSERT INTO intake VALUES " + ",".join(["(?,?,?,?)"] * size)  # noqa: S608 - constants
+    for size in (2, 4, 8, 16, 32, 64, 128, _ROWS)
 }
 _HEAD = "SELECT coalesce((SELECT max(revision) FROM log), (SELECT value - 1 FROM meta WHERE name = 'first'))"
 _FIRST = "SELECT value FROM meta WHERE name = 'first'"
@@ -74,7 +74,7 @@ class Lock:
         Raises:
             StoreError: another process holds it.
         """
-        self._file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = _opened(path.with_name(f"{path.name}.lock"))
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -103,7 +103,7 @@ class File:
         """
         self.path = path
         if writable:
-            _ensure(path)
+            os.close(_opened(path))
         elif not path.is_file():
             raise StoreError(f"{path}: no such file")
         mode = "rw" if writable else "ro"
@@ -124,6 +124,9 @@ class File:
         if not writable:
             _verify_format(self._db, self.path)
             return
+        new = self._value("SELECT count(*) FROM sqlite_master") == 0
+        if not new:
+            _verify_format(self._db, self.path, older=True)  # before anything is written
         mode = self._value("PRAGMA journal_mode = WAL")
         if mode != "wal":
             raise StoreError(
@@ -131,11 +134,10 @@ class File:
             )
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA wal_autocheckpoint = 0")  # checkpoint() does it, when nobody waits
-        if self._value("SELECT count(*) FROM sqlite_master") == 0:
+        if new:
             self._db.executescript(_SCHEMA)
             _sync_directory(self.path.parent)
-        _verify_format(self._db, self.path, older=True)
-        if self._value("PRAGMA user_version") < FORMAT:
+        elif self._value("PRAGMA user_version") < FORMAT:
             self._upgrade()
 
     def _upgrade(self) -> None:
@@ -295,14 +297,13 @@ def _rows(revision: int, commits: Sequence[Sequence[Change]]) -> Iterator[tuple[
             yield None, change.kind, change.id, None if change.body is None else frame(change.body)
 
 
-def _ensure(path: Path) -> None:
-    """The file, private to its owner."""
+def _opened(path: Path) -> int:
+    """The file's descriptor; a new file is private to its owner."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except FileNotFoundError:
-        raise StoreError(
-            f"{path}: there is no directory {path.parent}; make it: install -d -m 0750 {path.parent}"
-        ) from None
+        told = f"there is no directory {path.parent}; make it: install -d -m 0750 {path.parent}"
+        raise StoreError(f"{path}: {told}") from None
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from error
 
