@@ -48,6 +48,7 @@ def complaint(error: Exception) -> Complaint | None:
     from floatway.lab.errors import LabError
     from floatway.linux.errors import LinuxError, StepFailed
     from floatway.model.load import CloudError
+    from floatway.store.base import StoreError
     from floatway.trace.question import TraceError
 
     match error:
@@ -57,7 +58,7 @@ def complaint(error: Exception) -> Complaint | None:
             return BadInput(str(error))
         case StepFailed():
             return Complaint(str(error), mend="the steps before it are done; running it again goes on from there")
-        case LinuxError() | LabError() | ReconcileError() | AllocationError():
+        case LinuxError() | LabError() | ReconcileError() | AllocationError() | StoreError():
             return Complaint(str(error))
         case PermissionError():
             return Complaint(f"not permitted: {error}", mend="this takes root: run it with sudo")

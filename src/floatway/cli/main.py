@@ -18,6 +18,7 @@ COMMANDS = {
     "plan": Lazy("host:plan", "What would make this machine the host that the cloud wants."),
     "apply": Lazy("host:apply", "Make it so."),
     "observe": Lazy("host:observe", "This machine's network state, as one value."),
+    "db": Lazy("db:db", "Check, dump, restore or upgrade the server's store."),
     "completion": Lazy("completion:completion", "Tab completion for bash, zsh or fish."),
 }
 

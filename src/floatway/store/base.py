@@ -91,5 +91,12 @@ class Store(Protocol):
     async def head(self) -> int:
         """The newest revision: not older than any commit that was acknowledged, by whomever, before the call."""
 
+    async def restore(self, snapshot: Snapshot) -> None:
+        """Fill a store that never had anything, all of it or nothing; its head is then the snapshot's revision.
+
+        Raises:
+            StoreError: it is not empty, or failed.
+        """
+
     async def close(self) -> None:
         """Let go of it. What was acknowledged stays."""

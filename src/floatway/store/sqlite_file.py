@@ -202,6 +202,11 @@ class File:
             for kind, id_, body in self._db.execute("SELECT kind, id, body FROM objects"):
                 yield kind, id_, unframe(body, f"{self.path}: {kind} {id_}")
 
+    def count(self) -> int:
+        """How many objects there are."""
+        with _told(self.path):
+            return int(self._value("SELECT count(*) FROM objects"))
+
     def forget(self, keep_from: int) -> None:
         """Drop the log before revision ``keep_from``."""
         keep_from = min(keep_from, self.head + 1)
