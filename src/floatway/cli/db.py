@@ -100,9 +100,9 @@ def dump(url: str, output: Path | None) -> None:
     "  floatway db dump sqlite:///old.db | floatway db restore etcd://h1:2379/floatway -",
 )
 @store_argument
-@click.argument("file", metavar="FILE", type=click.File("rb"))
+@click.argument("file", metavar="FILE", type=click.Path(dir_okay=False, allow_dash=True))
 @json_option
-def restore(url: str, file: Any, as_json: bool) -> None:
+def restore(url: str, file: str, as_json: bool) -> None:
     """Put the dump in FILE (- for stdin) into STORE, all of it or nothing, at the dump's revision.
 
     STORE must never have had anything: a store in use is not overwritten.
@@ -110,7 +110,8 @@ def restore(url: str, file: Any, as_json: bool) -> None:
     from floatway.store.dump import loaded
     from floatway.store.open import open_store
 
-    snapshot = loaded(file, getattr(file, "name", "<stdin>"))
+    with click.open_file(file, "rb") as lines:
+        snapshot = loaded(lines, file)
 
     async def run() -> None:
         store = await open_store(url)
