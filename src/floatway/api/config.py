@@ -77,15 +77,13 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     tls_certificate: Annotated[str, Meta(description="PEM file with the certificate chain; empty for plain HTTP.")] = ""
     tls_key: Annotated[str, Meta(description="PEM file with the certificate's key.")] = ""
     max_connections: Annotated[int, Meta(ge=1, le=100_000, description="Open connections; further ones wait.")] = 4096
-    max_requests: Annotated[int, Meta(ge=1, le=100_000, description="Requests at work at once; further ones wait.")] = (
-        1024
-    )
     max_body_bytes: Annotated[
         int, Meta(ge=1024, description="Longest request body; a longer one is refused with 413.")
     ] = 16777216
     header_timeout: Annotated[
-        Seconds, Meta(description="Seconds in which a request's header must have come whole.")
-    ] = 15.0
+        Seconds,
+        Meta(description="Seconds in which a request's header must have come whole; an idle connection lives as long."),
+    ] = 75.0
     body_timeout: Annotated[Seconds, Meta(description="Seconds in which a request's body must have come whole.")] = 60.0
     stop_timeout: Annotated[
         Seconds, Meta(description="Seconds that requests at work have to finish when the server stops.")

@@ -125,8 +125,11 @@ def _line(finished: Finished) -> _Line:
 
 def _for_a_person(finished: Finished) -> str:
     clock = time.strftime("%H:%M:%S")
+    path = finished.path[:LONGEST_PATH]
+    if not path.isprintable():
+        path = ascii(path)  # a client writes no lines of its own here, and moves no cursor
     return (
-        f"{clock} {finished.status} {finished.method:<6} {finished.path[:LONGEST_PATH]!s}"
+        f"{clock} {finished.status} {finished.method:<6} {path}"
         f"  {1000 * finished.seconds:.1f} ms  {finished.bytes_sent} B  {finished.peer}  {finished.request_id}\n"
     )
 

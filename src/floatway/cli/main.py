@@ -3,6 +3,7 @@
 floatway cloud check cloud.yaml      is the description right?
 floatway lab up                      raise it, here, of namespaces
 floatway trace test --to 192.168.0.1 how does a packet go, and why?
+floatway server                      the OpenStack Networking API
 floatway plan | apply                make this machine the compute host that the cloud wants
 """
 
@@ -18,6 +19,7 @@ COMMANDS = {
     "plan": Lazy("host:plan", "What would make this machine the host that the cloud wants."),
     "apply": Lazy("host:apply", "Make it so."),
     "observe": Lazy("host:observe", "This machine's network state, as one value."),
+    "server": Lazy("server:server", "The OpenStack Networking API."),
     "db": Lazy("db:db", "Check, dump, restore or upgrade the server's store."),
     "completion": Lazy("completion:completion", "Tab completion for bash, zsh or fish."),
 }
