@@ -1,6 +1,6 @@
 """How an entity reads in the API: its own fields, under the API's names, and what is computed from others.
 
-    {"network": {"id": …, "name": …, "subnets": [ids of its subnets], "project_id": …, "tenant_id": …}}
+{"network": {"id": …, "name": …, "subnets": [ids of its subnets], "project_id": …, "tenant_id": …}}
 """
 
 from functools import cache
@@ -16,7 +16,9 @@ __all__ = ["basic"]
 @cache
 def _names(kind: type[Entity]) -> tuple[tuple[str, str], ...]:
     return tuple(
-        (field.name, field.encode_name) for field in msgspec.structs.fields(kind) if field.name not in {"sequence", "up_hosts"}
+        (field.name, field.encode_name)
+        for field in msgspec.structs.fields(kind)
+        if field.name not in {"sequence", "up_hosts"}
     )
 
 

@@ -184,7 +184,6 @@ ADDRESS_SCOPES: Final = table(
 
 NETWORK_IP_AVAILABILITIES: Final = table(
     Attribute("tenant_id", filter=True),
-    Attribute("ip_availability_details"),
     Attribute("ip_version", filter=True, visible=False),
     Attribute("network_id", filter=True, sort=True),
     Attribute("network_name", filter=True),

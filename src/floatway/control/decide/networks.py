@@ -6,7 +6,7 @@ import msgspec
 
 from floatway.control import entities as e
 from floatway.control.caller import Caller
-from floatway.control.decide import availability_zones, ports, quotas, segments, sharing, subnets
+from floatway.control.decide import availability_zones, owners, ports, quotas, segments, sharing, subnets
 from floatway.control.draft import Draft
 from floatway.control.errors import conflict, invalid_input
 
@@ -14,7 +14,7 @@ __all__ = ["check_subnet_mtu", "check_unshare", "create", "delete", "update"]
 
 _MIN_MTU: Final = {4: 68, 6: 1280}  # RFC 791, RFC 8200
 # Ports that are the system's own and go with their network.
-_AUTO_DELETE: Final = ("network:dhcp", "network:floatingip_agent_gateway", "network:distributed")
+_AUTO_DELETE: Final = (owners.DHCP, owners.AGENT_GATEWAY, owners.DISTRIBUTED_SERVICE)
 _PLAIN: Final = ("name", "admin_state_up", "description", "port_security_enabled", "dns_domain")
 
 
@@ -158,7 +158,7 @@ def _set_external(draft: Draft, network: e.Network, external: bool) -> e.Network
     if external:
         sharing.add(draft, network, sharing.EXTERNAL)
         return msgspec.structs.replace(network, router_external=True)
-    if draft.has(e.Port, "owner", (network.id, "network:router_gateway")):
+    if draft.has(e.Port, "owner", (network.id, owners.ROUTER_GATEWAY)):
         raise conflict(
             "ExternalNetworkInUse",
             f"External network {network.id} cannot be updated to be made non-external, since it has existing gateway ports.",
