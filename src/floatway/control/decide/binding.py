@@ -1,0 +1,160 @@
+"""Where a port is plugged in: host, and what the host's virtual switch offers there.
+
+    no host                                         ──▶  vif_type unbound
+    host h1, an agent of h1 reaches the network     ──▶  vif_type ovs, vif_details {bridge_name: br-int, …}
+    host h1, no agent that is alive reaches it      ──▶  vif_type binding_failed; tried again with every update
+    a distributed router's interface                ──▶  vif_type distributed: it is on every host that needs it
+
+A port is ACTIVE while the host that it is bound to has reported it wired, DOWN otherwise; a distributed one while any has.
+"""
+
+import json
+from typing import Any, Final
+
+import msgspec
+
+from floatway.control.decide import agents, owners
+from floatway.control.draft import Draft
+from floatway.control.entities import Agent, Network, Port
+from floatway.control.errors import ApiError, invalid_input
+
+__all__ = ["Plug", "bind", "changed", "created", "reported", "requested"]
+
+AGENT_TYPE: Final = "Open vSwitch agent"
+_VNIC_TYPES: Final = frozenset({"normal"})
+_LONGEST_PROFILE: Final = 4095
+_UNPLUGGED: Final = frozenset({"unbound", "binding_failed"})
+
+
+class Plug(msgspec.Struct, frozen=True):
+    """What a binding is asked for."""
+
+    host: str = ""
+    vnic_type: str = "normal"
+    profile: dict[str, Any] = {}
+
+
+def requested(before: Plug, host: object, vnic_type: str | None, profile: dict[str, Any] | None) -> Plug:
+    """``before`` with what is not None replaced.
+
+    Raises:
+        ApiError: 400, the host is no string or the profile is too large.
+    """
+    if host is not None and not isinstance(host, str):
+        raise invalid_input(f"binding:host_id '{host}' is not a string")
+    if profile and len(json.dumps(profile)) > _LONGEST_PROFILE:
+        raise invalid_input("binding:profile value too large")
+    return Plug(
+        before.host if host is None else host,
+        vnic_type or before.vnic_type,
+        before.profile if profile is None else profile,
+    )
+
+
+def bind(draft: Draft, network: Network, plug: Plug) -> tuple[str, dict[str, Any]]:
+    """``vif_type`` and ``vif_details`` of such a binding to a port of ``network``."""
+    if not plug.host:
+        return "unbound", {}
+    if plug.vnic_type in _VNIC_TYPES:
+        for agent in draft.find(Agent, "type_host", (AGENT_TYPE, plug.host)):
+            if agents.is_alive(draft, agent) and _reaches(agent, network):
+                return "ovs", _details(agent)
+    return "binding_failed", {}
+
+
+def created(draft: Draft, network: Network, port: Port, values: dict[str, Any]) -> Port:
+    """The new port, plugged in where ``values`` say."""
+    plug = _asked(Plug(), values)
+    return _plugged(draft, network, port, plug)
+
+
+def changed(draft: Draft, network: Network, port: Port, values: dict[str, Any]) -> Port:
+    """``port`` with its binding as ``values`` want it. A failed binding is tried again."""
+    before = Plug(port.binding_host_id, port.binding_vnic_type, port.binding_profile)
+    plug = _asked(before, values)
+    if plug != before:
+        return _plugged(draft, network, port, plug)
+    if port.device_owner == owners.DISTRIBUTED_INTERFACE:
+        return port if port.binding_vif_type == "distributed" else _plugged(draft, network, port, plug)
+    if plug.host and port.binding_vif_type in _UNPLUGGED:
+        vif_type, details = bind(draft, network, plug)
+        return msgspec.structs.replace(port, binding_vif_type=vif_type, binding_vif_details=details)
+    return port
+
+
+def with_status(port: Port) -> Port:
+    """``port`` with the status that follows from who reported it wired."""
+    if port.status not in {"ACTIVE", "DOWN"}:
+        return port
+    if port.binding_vif_type == "distributed":
+        wired = bool(port.up_hosts)
+    else:
+        wired = port.binding_vif_type not in _UNPLUGGED and port.binding_host_id in port.up_hosts
+    status = "ACTIVE" if wired and port.admin_state_up else "DOWN"
+    return port if port.status == status else msgspec.structs.replace(port, status=status)
+
+
+def reported(draft: Draft, port: Port, host: str, *, up: bool) -> Port:
+    """``host`` says that it has wired the port, or that it has not (any more). From elsewhere than the binding it says nothing."""
+    if port.binding_vif_type != "distributed" and host != port.binding_host_id:
+        return port
+    hosts = tuple(other for other in port.up_hosts if other != host)
+    if up:
+        hosts = tuple(sorted((*hosts, host)))
+    if hosts == port.up_hosts:
+        return port
+    return draft.put(with_status(msgspec.structs.replace(port, up_hosts=hosts)))
+
+
+def _asked(before: Plug, values: dict[str, Any]) -> Plug:
+    host = values["binding:host_id"] or "" if "binding:host_id" in values else None
+    profile = values["binding:profile"] or {} if "binding:profile" in values else None
+    return requested(before, host, values.get("binding:vnic_type"), profile)
+
+
+def _plugged(draft: Draft, network: Network, port: Port, plug: Plug) -> Port:
+    if port.device_owner == owners.DISTRIBUTED_INTERFACE:
+        plug = Plug("", plug.vnic_type, plug.profile)
+        vif_type, details, hosts = "distributed", dict[str, Any](), port.up_hosts
+    else:
+        vif_type, details = bind(draft, network, plug)
+        hosts = ()
+    return msgspec.structs.replace(
+        port,
+        binding_host_id=plug.host,
+        binding_vnic_type=plug.vnic_type,
+        binding_profile=plug.profile,
+        binding_vif_type=vif_type,
+        binding_vif_details=details,
+        up_hosts=hosts,
+    )
+
+
+def _reaches(agent: Agent, network: Network) -> bool:
+    """Whether the agent's host can carry the network: a tunnel type that it speaks, or a physical network that it is on."""
+    kind = network.provider_network_type
+    if kind in {"flat", "vlan"}:
+        return network.provider_physical_network in (agent.configurations.get("bridge_mappings") or {})
+    return kind == "local" or kind in (agent.configurations.get("tunnel_types") or ())
+
+
+def _details(agent: Agent) -> dict[str, Any]:
+    configurations = agent.configurations
+    details = {
+        "port_filter": True,
+        "connectivity": "l2",
+        "ovs_hybrid_plug": configurations.get("ovs_hybrid_plug"),
+        "datapath_type": configurations.get("datapath_type", "system"),
+        "bound_drivers": {"0": "openvswitch"},
+    }
+    bridge = configurations.get("integration_bridge")
+    if bridge:
+        details["bridge_name"] = bridge
+    return details
+
+
+def failed(port_id: str, host: str) -> ApiError:
+    """A binding that was asked for by name could not be made."""
+    return ApiError(
+        500, "PortBindingError", f"Binding for port {port_id} on host {host} could not be created or updated."
+    )
