@@ -1,10 +1,11 @@
-"""Run the benchmarks, write bench/results/DATE.json and docs/benchmarks.md."""
+"""Run the benchmarks, write bench/results/DATE.json and docs/benchmarks.md (``api``: DATE-api.json and docs/benchmarks-api.md)."""
 
 import datetime
 import subprocess
 import sys
 from pathlib import Path
 
+import api_suite
 import codec_suite
 import msgspec
 import suite
@@ -26,8 +27,8 @@ ON_BIG_HOST = {
 
 def main() -> None:
     """Measure what the arguments name, or everything."""
-    known = [*ALONE, *ON_BIG_HOST]
-    wanted = sys.argv[1:] or known
+    known = [*ALONE, *ON_BIG_HOST, "api", "api-quick"]
+    wanted = sys.argv[1:] or known[:-1]
     if unknown := [name for name in wanted if name not in known]:
         print(f"error: no benchmark {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
         sys.exit(2)
@@ -54,6 +55,8 @@ def main() -> None:
             for name in needed:
                 for figure in ON_BIG_HOST[name](raised, cloud):
                     note(figure)
+    for name in [name for name in ("api", "api-quick") if name in wanted]:
+        api_suite.run(here, tell, quick=name != "api")
     report = Report(
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         commit=subprocess.run(

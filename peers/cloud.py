@@ -66,7 +66,13 @@ def serve(state: Path, keystone: str, network: str, port: int) -> None:
         old.unlink()
     config = state / "server.toml"
     config.write_text(
-        fill("server.toml", PORT=str(port), KEYSTONE=keystone, PASSWORD=identity.USER_PASSWORD, STORE=f"sqlite://{state}/floatway.db")
+        fill(
+            "server.toml",
+            PORT=str(port),
+            KEYSTONE=keystone,
+            PASSWORD=identity.USER_PASSWORD,
+            STORE=f"sqlite://{state}/floatway.db",
+        )
     )
     daemon.start("server", state, [sys.executable, "-m", "floatway", "server", "--config", config])
     if not wait_for(network, lambda: daemon.running("server", state)):

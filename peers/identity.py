@@ -94,7 +94,9 @@ def initialise(venv: Path, config: Path, url: str) -> None:
         bootstrap += [f"--bootstrap-{interface}-url", url]
     for words in (["db_sync"], ["fernet_setup", *owner], ["credential_setup", *owner], bootstrap):
         argv = [str(venv / "bin/keystone-manage"), "--config-file", str(config), *words]
-        done = subprocess.run(argv, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"}, check=False)
+        done = subprocess.run(
+            argv, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"}, check=False
+        )
         if done.returncode:
             raise SystemExit(f"{' '.join(argv)}: {done.returncode}\n{done.stderr[-3000:]}")
 
@@ -106,9 +108,14 @@ def admin_token(url: str) -> str:
 
 def token(url: str, user: str, password: str, project: str) -> str:
     """A project-scoped token."""
-    identity = {"methods": ["password"], "password": {"user": {"name": user, "domain": {"id": "default"}, "password": password}}}
+    identity = {
+        "methods": ["password"],
+        "password": {"user": {"name": user, "domain": {"id": "default"}, "password": password}},
+    }
     scope = {"project": {"name": project, "domain": {"id": "default"}}}
-    return call("POST", f"{url}/auth/tokens", {"auth": {"identity": identity, "scope": scope}}).headers["X-Subject-Token"]
+    return call("POST", f"{url}/auth/tokens", {"auth": {"identity": identity, "scope": scope}}).headers[
+        "X-Subject-Token"
+    ]
 
 
 def seed(url: str, network_url: str) -> None:

@@ -50,7 +50,9 @@ def failed_(result: Result) -> bool:
 
 def generic(reason: str) -> str:
     """A reason without what differs from test to test."""
-    return re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "ID", reason.strip().splitlines()[0] if reason.strip() else "no reason given")[:120]
+    return re.sub(
+        r"[0-9a-f]{8}-[0-9a-f-]{27}", "ID", reason.strip().splitlines()[0] if reason.strip() else "no reason given"
+    )[:120]
 
 
 def table(summaries: Sequence[Summary]) -> str:

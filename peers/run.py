@@ -35,8 +35,21 @@ Exit status: 0 when nothing failed, 1 when a test failed, 2 when there was no te
 @click.option("--down", is_flag=True, help="End them, run nothing.")
 @click.option("--only-up", is_flag=True, help="Start both, say where they are, run nothing. Implies --keep.")
 @click.option("--json", "as_json", is_flag=True, help="The table as JSON.")
-@click.option("--state", type=click.Path(file_okay=False, path_type=Path), help="Where everything is kept.  [default: floatway-peers in $TMPDIR or /var/tmp]")
-def main(names: tuple[str, ...], regex: str, workers: int, keep: bool, down: bool, only_up: bool, as_json: bool, state: Path | None) -> None:
+@click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where everything is kept.  [default: floatway-peers in $TMPDIR or /var/tmp]",
+)
+def main(
+    names: tuple[str, ...],
+    regex: str,
+    workers: int,
+    keep: bool,
+    down: bool,
+    only_up: bool,
+    as_json: bool,
+    state: Path | None,
+) -> None:
     """Run the peers' own test suites against this checkout's server, with a real Keystone, on loopback."""
     state = (state or Path(os.environ.get("TMPDIR", "/var/tmp")) / "floatway-peers").absolute()
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -47,7 +60,8 @@ def main(names: tuple[str, ...], regex: str, workers: int, keep: bool, down: boo
         there = raise_cloud(state)
         if only_up:
             keep = True
-            click.echo(f"keystone {there.keystone}\nnetwork  {there.network}\nclouds   OS_CLIENT_CONFIG_FILE={state}/etc/clouds.yaml OS_CLOUD=devstack-admin")
+            click.echo(f"keystone {there.keystone}\nnetwork  {there.network}")
+            click.echo(f"clouds   OS_CLIENT_CONFIG_FILE={state}/etc/clouds.yaml OS_CLOUD=devstack-admin")
             return
         summaries = run(names or tuple(NAMES), state, regex, workers)
     finally:

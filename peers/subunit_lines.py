@@ -11,7 +11,9 @@ def ended(test: dict) -> None:  # type: ignore[type-arg]
     """Called for each test with all that was said about it."""
     if test["status"] == "exists":
         return
-    details = {name: content.as_text() for name, content in test["details"].items() if content.content_type.type == "text"}
+    details = {
+        name: content.as_text() for name, content in test["details"].items() if content.content_type.type == "text"
+    }
     begin, end = test["timestamps"]
     line = {
         "test": test["id"],

@@ -8,6 +8,7 @@ client      openstackclient.tests.functional.network          the command `opens
 """
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -97,10 +98,13 @@ def run(suite: Suite, venv: Path, state: Path, regex: str, workers: int) -> Iter
 
 def tests(base: list[str | Path], suite: Suite, state: Path, venv: Path, regex: str) -> Iterator[str]:
     """The names of the suite's tests that the regular expression picks."""
-    import re
-
     listed = subprocess.run(
-        [*base, "list"], cwd=state / f"stestr-{suite.name}", env=surroundings(state, venv), capture_output=True, text=True, check=False
+        [*base, "list"],
+        cwd=state / f"stestr-{suite.name}",
+        env=surroundings(state, venv),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if listed.returncode:
         print(listed.stdout[-2000:], listed.stderr[-2000:], file=sys.stderr)
