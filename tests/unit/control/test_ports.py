@@ -2,8 +2,21 @@
 
 import pytest
 
-from control_cloud import ADMIN, MEMBER, OTHER, PROJECT, STRANGER, a_draft, addresses, changed, later
-from control_cloud import network_of, port_of, refused, subnet_of
+from control_cloud import (
+    ADMIN,
+    MEMBER,
+    OTHER,
+    PROJECT,
+    STRANGER,
+    a_draft,
+    addresses,
+    changed,
+    later,
+    network_of,
+    port_of,
+    refused,
+    subnet_of,
+)
 from floatway.control.decide import ports
 from floatway.control.entities import FloatingIp, Network, Port, PortBinding, Quota, RbacPolicy, Router, SecurityGroup
 

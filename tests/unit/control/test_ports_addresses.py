@@ -2,8 +2,20 @@
 
 import pytest
 
-from control_cloud import ADMIN, PROJECT, a_draft, addresses, at, changed, fixed, network_of, port_of, refused, slaac_of
-from control_cloud import subnet_of
+from control_cloud import (
+    ADMIN,
+    PROJECT,
+    a_draft,
+    addresses,
+    at,
+    changed,
+    fixed,
+    network_of,
+    port_of,
+    refused,
+    slaac_of,
+    subnet_of,
+)
 from floatway.control import prefixes
 from floatway.control.decide import ports_addresses
 from floatway.control.entities import Port, Router
