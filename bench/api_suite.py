@@ -239,8 +239,8 @@ def page(report: Report) -> str:
 
 # Benchmarks of the API
 
-Measured {report.date} at {report.commit} on {m.cores} cores ({m.cpu}), {m.memory_gib} GiB, Linux {m.kernel}, Python {m.python}; the client
-runs on the same cores, and every acknowledged write is durable. Trust ratios: "of GET /" divides by the requests that the same server answers
+Measured {report.date} at {report.commit} on {m.cores} cores ({m.cpu}), {m.memory_gib} GiB, Linux {m.kernel}, Python {m.python};
+the client runs on the same cores, and every acknowledged write is durable. Trust ratios: "of GET /" divides by the requests that the same server answers
 when there is nothing to do but HTTP, a log line and a counter. Neutron 29 is as measured on such a machine, with two API workers.
 
 {chr(10).join(tables)}

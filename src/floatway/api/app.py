@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from floatway.api.http import JSON, Request, Response, error_response
 from floatway.control.caller import Caller
-from floatway.control.errors import ApiError
+from floatway.control.errors import ApiError, bad_request
 
 __all__ = ["App", "Finished"]
 
@@ -120,7 +120,7 @@ class App:
             if error.status == 401:
                 response = _with_header(response, *_challenge(error))
         except _ClientGoneError:
-            return
+            response = error_response(bad_request("HTTPBadRequest", "The request's body broke off."))
         except Exception:
             _LOG.exception("request failed", request_id=request_id, method=scope["method"], path=path)
             response = error_response(ApiError(500, "HTTPInternalServerError", _INTERNAL))

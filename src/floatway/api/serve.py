@@ -50,14 +50,15 @@ async def serve(config: ServerConfig, application: Any, *, ready: Callable[[], N
         loop.add_signal_handler(number, _stop, server, stopping, signal.Signals(number).name)
     serving = asyncio.create_task(server.serve(), name="serve")
     try:
-        await _accepting(config, serving)
-        _LOG.info("serving", url=url(config))
-        notify("READY=1")
-        ready()
+        if await _accepting(config, serving, stopping):
+            _LOG.info("serving", url=url(config))
+            notify("READY=1")
+            ready()
         await asyncio.wait([serving, asyncio.create_task(stopping.wait())], return_when=asyncio.FIRST_COMPLETED)
         notify("STOPPING=1")
         done, _ = await asyncio.wait([serving], timeout=config.stop_timeout)
         if not done:
+            loop.set_exception_handler(lambda *_: None)  # granian's callbacks come too late for what is now torn down
             raise ServeError(
                 f"requests were still at work {config.stop_timeout:g} s after the signal; they are cut off"
             )
@@ -126,17 +127,18 @@ async def _free(config: ServerConfig) -> None:
             ) from error
 
 
-async def _accepting(config: ServerConfig, serving: "asyncio.Task[None]") -> None:
-    """Return when a connection is accepted."""
+async def _accepting(config: ServerConfig, serving: "asyncio.Task[None]", stopping: asyncio.Event) -> bool:
+    """True once a connection is accepted; False when a signal came first."""
     bind = ipaddress.ip_address(config.bind)
     host = ("::1" if bind.version == 6 else "127.0.0.1") if bind.is_unspecified else config.bind
     async with asyncio.timeout(START_SECONDS):
-        while True:
+        while not stopping.is_set():
             if serving.done():
                 serving.result()
                 raise ServeError(f"cannot serve on {url(config)}")
             with contextlib.suppress(ConnectionError):
                 _, writer = await asyncio.open_connection(host, config.port)
                 writer.close()
-                return
+                return True
             await asyncio.sleep(0.01)
+    return False
