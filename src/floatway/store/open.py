@@ -1,18 +1,28 @@
 """Which store a URL names.
 
-sqlite:///var/lib/floatway/floatway.db?keep=10000
-etcd://h1:2379,h2:2379,h3:2379/prefix?cacert=/etc/floatway/ca.pem
+    sqlite:///var/lib/floatway/floatway.db?keep=10000
+    etcd://h1:2379,h2:2379,h3:2379/prefix?cacert=/etc/floatway/ca.pem&cert=/etc/floatway/etcd.pem&key=/etc/floatway/etcd.key
+
+keep: how many of the newest revisions a watcher can resume from. cacert, cert, key: TLS, with these PEM files; a name and a
+password go before the hosts, etcd://floatway:secret@h1:2379/prefix. The nearest member comes first: it is asked while it answers.
 """
 
 import contextlib
+import ssl
 from pathlib import Path
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from floatway.store.base import Snapshot, Store, StoreError
+from floatway.store.etcd import EtcdStore
+from floatway.store.etcd_client import Client, Member
+from floatway.store.etcd_wire import Credentials
 from floatway.store.sqlite import SqliteStore, objects_of
 from floatway.store.sqlite_file import File
 
 __all__ = ["checked", "open_store", "snapshot_of", "sqlite_path"]
+
+_KEEP = "10000"
+_PORT = 2379
 
 
 async def open_store(url: str) -> Store:
@@ -21,14 +31,12 @@ async def open_store(url: str) -> Store:
     Raises:
         StoreError: the URL makes no sense, or the store cannot be opened.
     """
-    parts = urlsplit(url)
-    if parts.scheme == "sqlite":
-        options = _options(parts, {"keep"})
-        try:
-            keep = int(options.get("keep", "10000"))
-        except ValueError:
-            raise StoreError(f"{url}: keep is a number of revisions") from None
-        return await SqliteStore.open(sqlite_path(url), keep=keep)
+    scheme = urlsplit(url).scheme
+    if scheme == "sqlite":
+        path = sqlite_path(url)
+        return await SqliteStore.open(path, keep=_keep(_options(url, {"keep"}), url))
+    if scheme == "etcd":
+        return await _open_etcd(url, register=True)
     raise StoreError(f"{url}: a store is sqlite:///PATH or etcd://HOST:PORT,…/PREFIX")
 
 
@@ -42,7 +50,7 @@ async def snapshot_of(url: str) -> Snapshot:
         file = File(sqlite_path(url), writable=False)
         file.view()
         return Snapshot(file.head, objects_of(file))
-    store = await open_store(url)
+    store = await _open_etcd(url, register=False)
     try:
         return await store.snapshot()
     finally:
@@ -60,7 +68,11 @@ async def checked(url: str) -> tuple[int, int, list[str]]:
             file.view()
             problems = list(file.problems())
             return file.head, file.count(), problems
-    raise StoreError(url)
+    store = await _open_etcd(url, register=False)
+    try:
+        return await store.checked()
+    finally:
+        await store.close()
 
 
 def sqlite_path(url: str) -> Path:
@@ -75,10 +87,58 @@ def sqlite_path(url: str) -> Path:
     return Path(unquote(parts.path))
 
 
-def _options(parts: SplitResult, known: set[str]) -> dict[str, str]:
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+async def _open_etcd(url: str, *, register: bool) -> EtcdStore:
+    parts = urlsplit(url)
+    options = _options(url, {"keep", "cacert", "cert", "key"})
+    prefix = parts.path.rstrip("/")
+    if parts.scheme != "etcd" or not prefix.strip("/"):
+        raise StoreError(f"{url}: an etcd store is etcd://HOST:PORT,HOST:PORT,…/PREFIX")
+    who, _, hosts = parts.netloc.rpartition("@")
+    name, _, password = who.partition(":")
+    client = Client(
+        [_member(host, url) for host in hosts.split(",")],
+        tls=_tls(options),
+        credentials=Credentials(unquote(name), unquote(password)) if who else None,
+    )
+    try:
+        return await EtcdStore.open(client, prefix, keep=_keep(options, url), register=register)
+    except BaseException:
+        await client.close()
+        raise
+
+
+def _member(text: str, url: str) -> Member:
+    try:
+        parts = urlsplit(f"//{text}")
+        if parts.hostname:
+            return Member(parts.hostname, parts.port or _PORT)
+    except ValueError:
+        pass
+    raise StoreError(f"{url}: {text!r} is not HOST:PORT")
+
+
+def _tls(options: dict[str, str]) -> ssl.SSLContext | None:
+    if not options.keys() & {"cacert", "cert", "key"}:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=options.get("cacert"))
+        if cert := options.get("cert"):
+            context.load_cert_chain(cert, options.get("key"))
+    except OSError as error:
+        files = ", ".join(options[name] for name in ("cacert", "cert", "key") if name in options)
+        raise StoreError(f"the TLS files {files} cannot be used: {error}") from error
+    return context
+
+
+def _keep(options: dict[str, str], url: str) -> int:
+    try:
+        return int(options.get("keep", _KEEP))
+    except ValueError:
+        raise StoreError(f"{url}: keep is a number of revisions") from None
+
+
+def _options(url: str, known: set[str]) -> dict[str, str]:
+    options = dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
     if unknown := sorted(options.keys() - known):
-        raise StoreError(
-            f"{parts.geturl()}: unknown option {', '.join(unknown)}; there are: {', '.join(sorted(known))}"
-        )
+        raise StoreError(f"{url}: unknown option {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
     return options
