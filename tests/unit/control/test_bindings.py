@@ -127,6 +127,8 @@ def test_distributed_interfaces_are_everywhere() -> None:
     up = binding.reported(draft, up, "h1", up=False)
     assert up.status == "ACTIVE"
     assert binding.reported(draft, up, "h2", up=False).status == "DOWN"
+    central = changed(draft, up, ADMIN, device_owner="network:router_interface")
+    assert (central.binding_vif_type, central.up_hosts, central.status) == ("unbound", (), "DOWN")
 
 
 def test_ports_of_the_network_keep_their_own_status() -> None:
@@ -142,6 +144,7 @@ def test_a_second_binding_waits() -> None:
     assert (one.status, one.vif_type, one.profile) == ("INACTIVE", "ovs", {"a": 1})
     assert [(b.host, b.status) for b in bindings.of_port(draft, port)] == [("h1", "ACTIVE"), ("h2", "INACTIVE")]
     assert bindings.find(draft, port, "h2") == one
+    port = draft.need(Port, port.id)
     refused(
         lambda: bindings.create(draft, ADMIN, {"port_id": port.id, "host": "h1"}),
         409,

@@ -72,10 +72,9 @@ def changed(draft: Draft, network: Network, port: Port, values: dict[str, Any]) 
     """``port`` with its binding as ``values`` want it. A failed binding is tried again."""
     before = Plug(port.binding_host_id, port.binding_vnic_type, port.binding_profile)
     plug = _asked(before, values)
-    if plug != before:
+    distributed = port.device_owner == owners.DISTRIBUTED_INTERFACE
+    if plug != before or distributed != (port.binding_vif_type == "distributed"):
         return _plugged(draft, network, port, plug)
-    if port.device_owner == owners.DISTRIBUTED_INTERFACE:
-        return port if port.binding_vif_type == "distributed" else _plugged(draft, network, port, plug)
     if plug.host and port.binding_vif_type in _UNPLUGGED:
         vif_type, details = bind(draft, network, plug)
         return msgspec.structs.replace(port, binding_vif_type=vif_type, binding_vif_details=details)

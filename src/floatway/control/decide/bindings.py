@@ -56,7 +56,9 @@ def create(draft: Draft, caller: Caller, values: dict[str, Any]) -> PortBinding:
     if any(one.host == host for one in of_port(draft, port)):
         raise _exists(port.id, host)
     plug = binding.requested(Plug(), host, values.get("vnic_type"), values.get("profile") or {})
-    return draft.put(_plugged(draft, port, plug))
+    one = draft.put(_plugged(draft, port, plug))
+    draft.touch(port)
+    return one
 
 
 def update(draft: Draft, caller: Caller, one: PortBinding, values: dict[str, Any]) -> PortBinding:
@@ -91,10 +93,11 @@ def update(draft: Draft, caller: Caller, one: PortBinding, values: dict[str, Any
 def delete(draft: Draft, caller: Caller, one: PortBinding) -> None:
     """Take a binding away; without its active one the port is unbound."""
     del caller
+    port = draft.need(Port, one.port_id)
     if one.status != "ACTIVE":
         draft.remove(one)
+        draft.touch(port)
         return
-    port = draft.need(Port, one.port_id)
     unbound = binding.changed(draft, draft.need(Network, port.network_id), port, {"binding:host_id": ""})
     draft.put(binding.with_status(unbound))
 
