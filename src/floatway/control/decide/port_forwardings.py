@@ -167,7 +167,7 @@ def _check_ranges(forwarding: e.PortForwarding) -> None:
     internal = forwarding.internal_port_end - forwarding.internal_port_start
     if internal not in {0, external}:
         raise _bad(
-            "Invalid ranges of internal and/or external ports. The relation between internal and external ports should be N-N"
+            "Invalid ranges of internal and/or external ports. The relation between internal and external ports must be N-N"
             " or 1-N"
         )
 

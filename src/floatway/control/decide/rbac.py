@@ -71,7 +71,7 @@ def update(draft: Draft, caller: Caller, policy: e.RbacPolicy, values: dict[str,
     entity = draft.get(_KINDS[policy.object_type], policy.object_id)
     if entity is not None:
         _owned(caller, entity)
-    if target != policy.target_tenant and target != "*":
+    if target not in {policy.target_tenant, "*"}:
         _check_unused(draft, policy)
     return draft.put(msgspec.structs.replace(policy, target_tenant=target))
 
