@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from api.processes import PATIENCE, Server, server
 
 LIMIT = 65536

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from api.processes import Server, listening, server, start, wait_until
 
 NETWORK = {"network": {"name": "a"}}
@@ -81,7 +82,7 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
 def test_a_second_server_on_the_same_port_says_so(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
-    with server(tmp_path / "one") as first, pytest.raises(AssertionError, match="cannot listen on .*in use"):
+    with server(tmp_path / "one") as first, pytest.raises(AssertionError, match=r"cannot listen on .*in use"):
         start(tmp_path / "two", port=first.port)
 
 
