@@ -1,0 +1,83 @@
+"""The rules of agents: what a host runs, as it reports it, and whether it still does.
+
+report ─▶ Agent(heartbeat_timestamp)          alive: heard within ``agent_down_seconds``
+"""
+
+import datetime
+from typing import Any
+
+import msgspec
+
+from floatway.control import entities as e
+from floatway.control.caller import Caller
+from floatway.control.draft import Draft
+from floatway.control.settings import Settings
+
+__all__ = ["delete", "heard", "is_alive", "report", "update"]
+
+_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+
+def stamp(seconds: float) -> str:
+    """As agents' times are written: UTC, ``2026-11-23 08:00:00``."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime(_FORMAT)
+
+
+def heard(agent: e.Agent) -> float:
+    """When the agent reported last, in seconds since the epoch; 0 if never."""
+    if not agent.heartbeat_timestamp:
+        return 0.0
+    return datetime.datetime.strptime(agent.heartbeat_timestamp, _FORMAT).replace(tzinfo=datetime.UTC).timestamp()
+
+
+def alive_at(agent: e.Agent, settings: Settings, seconds: float) -> bool:
+    """Whether it was heard lately, as of ``seconds`` since the epoch."""
+    return seconds - heard(agent) <= settings.agent_down_seconds
+
+
+def is_alive(draft: Draft, agent: e.Agent) -> bool:
+    """Whether it was heard lately."""
+    return alive_at(agent, draft.settings, draft.seconds)
+
+
+def report(draft: Draft, values: dict[str, Any]) -> e.Agent:
+    """What an agent says of itself: ``agent_type``, ``host``, ``binary``, ``configurations``, ``availability_zone``, ``topic``.
+
+    An agent is known by its type and host; what was there before keeps its id and what an operator said of it.
+    """
+    now = stamp(draft.seconds)
+    known = draft.find(e.Agent, "type_host", (values["agent_type"], values["host"]))
+    said = {
+        name: values[name]
+        for name in ("binary", "configurations", "availability_zone", "topic", "resources_synced")
+        if name in values
+    }
+    if known:
+        started = {"started_at": now} if values.get("started") else {}
+        return draft.put(msgspec.structs.replace(known[0], heartbeat_timestamp=now, **said, **started))
+    return draft.put(
+        e.Agent(
+            id=draft.new_id(),
+            agent_type=values["agent_type"],
+            host=values["host"],
+            created_at=now,
+            started_at=now,
+            heartbeat_timestamp=now,
+            **{"binary": "", **said},
+        )
+    )
+
+
+def update(draft: Draft, caller: Caller, agent: e.Agent, values: dict[str, Any]) -> e.Agent:
+    """An operator takes it out of service, or describes it."""
+    del caller
+    changed = {name: values[name] for name in ("admin_state_up", "description") if name in values}
+    return draft.put(msgspec.structs.replace(agent, **changed))
+
+
+def delete(draft: Draft, caller: Caller, agent: e.Agent) -> None:
+    """Forget it, and what was scheduled to it; if it still runs it reports again."""
+    del caller
+    for binding in draft.find(e.AgentBinding, "agent", agent.id):
+        draft.remove(binding)
+    draft.remove(agent)
