@@ -1,15 +1,15 @@
 """A session with the unmodified ``openstack`` command, from ``openstack.scenario``.
 
-    $ network create net1 --description first      a command; -f json is added where something is expected of its output
-      name: net1                                   fields of what it shows (YAML); others may be there
-      id: $NET1                                    the first time: remember; from then on: the same, here and in commands
-    $ network list
-      - {Name: net1}                               rows: just these, in any order, each with at least these fields
-    $ network list
-      has: [{Name: net1}]                          rows: these among others
-    $ network delete nosuch
-      fails: No Network found                      it ends with an error that says so
-    $ network delete net1                          nothing expected: it succeeds and prints nothing
+$ network create net1 --description first      a command; -f json is added where something is expected of its output
+  name: net1                                   fields of what it shows (YAML); others may be there
+  id: $NET1                                    the first time: remember; from then on: the same, here and in commands
+$ network list
+  - {Name: net1}                               rows: just these, in any order, each with at least these fields
+$ network list
+  has: [{Name: net1}]                          rows: these among others
+$ network delete nosuch
+  fails: No Network found                      it ends with an error that says so
+$ network delete net1                          nothing expected: it succeeds and prints nothing
 """
 
 import json
@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+
 from api.processes import plain_environment, server
 
 HERE = Path(__file__).parent
@@ -140,7 +141,9 @@ def same(expected: Any, shown: Any, names: dict[str, str]) -> bool:
                 and len(expected) == len(shown)
                 and all(any(same(value, one, names) for one in shown) for value in expected)
             )
-    return bool(expected == shown or (shown is not None and not isinstance(shown, bool) and str(expected) == str(shown)))
+    return bool(
+        expected == shown or (shown is not None and not isinstance(shown, bool) and str(expected) == str(shown))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +160,10 @@ def test_the_session(tmp_path: Path, session: list[Step]) -> None:
         try:
             for step in session:
                 try:
-                    wrong += [f"{SCENARIO.name}:{step.line}: {step.command}\n    {told}" for told in check(step, client, names)]
+                    wrong += [
+                        f"{SCENARIO.name}:{step.line}: {step.command}\n    {told}"
+                        for told in check(step, client, names)
+                    ]
                 except KeyError as unknown:
                     wrong.append(f"{SCENARIO.name}:{step.line}: {step.command}\n    {unknown} was never shown")
         finally:
