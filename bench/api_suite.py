@@ -189,7 +189,7 @@ def send(api: Api, requests: Sequence[bytes], count: int, clients: int) -> load.
 
 def get(path: str) -> bytes:
     """A request without a body."""
-    return f"GET {path} HTTP/1.1\r\nHost: bench\r\nAccept: application/json\r\nUser-Agent: bench\r\n\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\nUser-Agent: bench\r\n\r\n".encode()
 
 
 def delete(path: str) -> bytes:
@@ -200,9 +200,7 @@ def delete(path: str) -> bytes:
 def post(path: str, body: object) -> bytes:
     """A request with a JSON body."""
     text = json.dumps(body)
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n"
-    )
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n"
     return (head + text).encode()
 
 

@@ -43,7 +43,7 @@ def said(api: Server, sent: bytes, *, end: bool = False) -> bytes:
 
 def post(body: bytes, *headers: str) -> bytes:
     """A request to create a network."""
-    lines = ["POST /v2.0/networks HTTP/1.1", "Host: x", "Content-Type: application/json", *headers, "", ""]
+    lines = ["POST /v2.0/networks HTTP/1.1", "Host: localhost", "Content-Type: application/json", *headers, "", ""]
     return "\r\n".join(lines).encode() + body
 
 
@@ -55,12 +55,12 @@ def post(body: bytes, *headers: str) -> bytes:
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"\r\n" * 10_000,
         b"GET / HTTP/1.1\r\n: no name\r\n\r\n",
-        b"GET /\x00\xff HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET  /  HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
-        b"POST /v2.0/networks HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
-        b"POST /v2.0/networks HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcde",
-        b"POST /v2.0/networks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\n",
+        b"GET /\x00\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET  /  HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
+        b"POST /v2.0/networks HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+        b"POST /v2.0/networks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcde",
+        b"POST /v2.0/networks HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\n",
     ],
     ids=lambda sent: repr(sent[:24]),
 )
@@ -92,7 +92,7 @@ def test_a_request_altered_at_random(api: Server) -> None:
 def test_a_header_too_long(api: Server) -> None:
     assert said(api, b"GET / HTTP/1.1\r\nX: " + b"a" * 1_000_000).startswith((b"HTTP/1.1 431", b""))
     assert said(api, b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 5000 + b"\r\n").startswith(b"HTTP/1.1 431")
-    assert said(api, b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 414")
+    assert said(api, b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 414")
 
 
 def test_a_body_too_long_is_refused_before_it_comes(api: Server) -> None:
@@ -111,7 +111,7 @@ def test_a_body_too_long_that_does_not_say_so(api: Server) -> None:
 
 
 def test_a_header_that_never_ends(api: Server) -> None:
-    assert said(api, b"GET / HTTP/1.1\r\nHost: x\r\nX: ") == b""
+    assert said(api, b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ") == b""
     works(api)
 
 

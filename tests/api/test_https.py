@@ -22,7 +22,7 @@ def test_versions_over_https(tmp_path: Path) -> None:
         assert answer.status == 200
         assert answer.body["versions"][0]["links"][0]["href"] == f"https://localhost:{api.port}/v2.0/"
         with api.connect() as plain:
-            plain.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            plain.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert not plain.recv(100).startswith(b"HTTP/")
 
 

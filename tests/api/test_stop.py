@@ -16,9 +16,7 @@ NETWORK = {"network": {"name": "a"}}
 def half(api: Server, length: int) -> socket.socket:
     """A request whose body is on its way."""
     sock = api.connect()
-    head = (
-        f"POST /v2.0/networks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
-    )
+    head = f"POST /v2.0/networks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
     sock.sendall(head.encode())
     return sock
 
@@ -43,7 +41,7 @@ def test_a_request_at_work_is_finished(tmp_path: Path, number: int) -> None:
 def test_idle_connections_do_not_hold_it_up(tmp_path: Path) -> None:
     api = start(tmp_path)
     with api.connect(), api.connect() as used:
-        used.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        used.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert used.recv(65536).startswith(b"HTTP/1.1 200")
         assert api.stop() == 0
 
