@@ -83,18 +83,18 @@ def check_pools(pools: Sequence[e.AllocationPool], cidr: str) -> None:
     first, last = p.usable(cidr)
     spans = []
     for pool in pools:
-        start, end = p.address(pool.start), p.address(pool.end)
-        if start.version != version or end.version != version or int(start) > int(end):
+        lowest, highest = p.address(pool.start), p.address(pool.end)
+        if lowest.version != version or highest.version != version or int(lowest) > int(highest):
             raise bad_request(
                 "InvalidAllocationPool",
                 f"The allocation pool {{'start': '{pool.start}', 'end': '{pool.end}'}} is not valid.",
             )
-        if int(start) < first or int(end) > last:
+        if int(lowest) < first or int(highest) > last:
             raise bad_request(
                 "OutOfBoundsAllocationPool",
                 f"The allocation pool {pool.start}-{pool.end} spans beyond the subnet cidr {cidr}.",
             )
-        spans.append((int(start), int(end), f"{pool.start}-{pool.end}"))
+        spans.append((int(lowest), int(highest), f"{pool.start}-{pool.end}"))
     for at, (start, end, name) in enumerate(spans):
         for other_start, other_end, other in spans[at + 1 :]:
             if start <= other_end and other_start <= end:

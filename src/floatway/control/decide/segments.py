@@ -8,8 +8,8 @@
 Only an admin names a segment (policy sees to that); an id outside the ranges is theirs to give.
 """
 
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Final
 
 import msgspec
 
@@ -122,7 +122,7 @@ def _local(draft: Draft, segment: Segment) -> Segment:
     return segment
 
 
-_CHECKS: Final[dict[str, Any]] = {
+_CHECKS: Final[dict[str, Callable[[Draft, Segment], Segment]]] = {
     "vxlan": _tunnel,
     "geneve": _tunnel,
     "gre": _tunnel,

@@ -5,7 +5,7 @@ quota in /32s or /64s        allocate(10.9.0.0/24) ─▶ that one, if it is fre
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -48,7 +48,7 @@ def create(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.SubnetPool
         address_scope_id=values.get("address_scope_id"),
         is_default=bool(values.get("is_default")),
         tags=tuple(values.get("tags") or ()),
-        **_bounds(version, values),
+        **cast("dict[str, Any]", _bounds(version, values)),
     )
     if pool.is_default:
         _only_default(draft, version)
@@ -61,7 +61,7 @@ def create(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.SubnetPool
 
 def update(draft: Draft, caller: Caller, pool: e.SubnetPool, values: dict[str, Any]) -> e.SubnetPool:
     """Prefixes can only be added; the scope may change while it keeps networks whole."""
-    changed = {
+    changed: dict[str, Any] = {
         name: values[name] for name in ("name", "description", "default_quota", "address_scope_id") if name in values
     }
     if "prefixes" in values:
