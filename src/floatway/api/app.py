@@ -20,6 +20,7 @@ import msgspec
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from floatway.api.access import permitted
 from floatway.api.http import JSON, Request, Response, error_response
 from floatway.control.caller import Caller
 from floatway.control.errors import ApiError, bad_request
@@ -111,14 +112,12 @@ class App:
             if path.startswith(_PREFIX) and (len(path) == len(_PREFIX) or path[len(_PREFIX)] == "/"):
                 headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
                 body = await self._body(scope["method"], headers, receive)
-                caller = await self._authenticate(headers, peer)
+                caller = permitted(await self._authenticate(headers, peer), scope["method"], path)
                 response = await self._handler(_request(scope, path, headers, body), caller)
             else:
                 response = await self._other(path, scope)
         except ApiError as error:
             response = error_response(error)
-            if error.status == 401:
-                response = _with_header(response, *_challenge(error))
         except _ClientGoneError:
             response = error_response(bad_request("HTTPBadRequest", "The request's body broke off."))
         except Exception:
@@ -237,14 +236,6 @@ def _request(scope: Scope, path: str, headers: dict[str, str], body: bytes) -> R
 def versions(base: str) -> dict[str, Any]:
     """The version document of ``GET /``."""
     return {"versions": [{"id": "v2.0", "status": "CURRENT", "links": [{"rel": "self", "href": f"{base}{_PREFIX}/"}]}]}
-
-
-def _challenge(error: ApiError) -> tuple[bytes, bytes]:
-    return b"www-authenticate", (error.detail or "Keystone").encode("latin-1", "replace")
-
-
-def _with_header(response: Response, name: bytes, value: bytes) -> Response:
-    return msgspec.structs.replace(response, headers=(*response.headers, (name, value)))
 
 
 async def _send(send: Send, response: Response, request_id: str, *, head: bool) -> None:

@@ -119,6 +119,9 @@ class HttpBasicConfig(msgspec.Struct, frozen=True, kw_only=True):
         dict[str, HttpBasicUser],
         Meta(description='Project and roles of each user: alice = { project_id = "…", roles = ["member", "reader"] }.'),
     ] = {}
+    users_file: Annotated[
+        str, Meta(description="TOML file of such lines, which win over users; it is read again when it changes.")
+    ] = ""
 
 
 class KeystoneConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +136,9 @@ class KeystoneConfig(msgspec.Struct, frozen=True, kw_only=True):
     user_domain_name: Annotated[str, Meta(description="The user's domain.")] = "Default"
     project_name: Annotated[str, Meta(description="Our own project.")] = "service"
     project_domain_name: Annotated[str, Meta(description="The project's domain.")] = "Default"
+    www_authenticate_uri: Annotated[
+        str, Meta(description="Keystone's address as callers reach it, told to those without a token; empty for url.")
+    ] = ""
     ca_file: Annotated[
         str,
         Meta(
@@ -168,6 +174,12 @@ class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True):
             description="oslo.policy files (YAML) with rules that differ from Neutron's secure-RBAC defaults; later ones win."
         ),
     ] = ()
+    enforce_scope: Annotated[
+        bool,
+        Meta(
+            description="Whether system-scoped and domain-scoped tokens are refused, as Neutron's rules, all for projects, want it."
+        ),
+    ] = True
 
 
 class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -265,6 +277,7 @@ def unreadable(config: Config) -> Iterator[str]:
     }
     if config.auth.mode == "http_basic":
         named["auth.http_basic.htpasswd"] = config.auth.http_basic.htpasswd
+        named["auth.http_basic.users_file"] = config.auth.http_basic.users_file
     if config.auth.mode == "keystone":
         named["auth.keystone.password_file"] = config.auth.keystone.password_file
         named["auth.keystone.ca_file"] = config.auth.keystone.ca_file

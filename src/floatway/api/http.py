@@ -53,6 +53,9 @@ NO_CONTENT = Response(204)
 
 
 def error_response(error: ApiError) -> Response:
-    """The error document of the Networking API."""
-    document = {"NeutronError": {"type": error.type, "message": error.message, "detail": error.detail}}
-    return Response(error.status, _ENCODER.encode(document))
+    """The error document of the Networking API; of Keystone's middleware for who is not known."""
+    document: dict[str, Any] = {"NeutronError": {"type": error.type, "message": error.message, "detail": error.detail}}
+    if error.status == 401:
+        document = {"error": {"code": 401, "title": "Unauthorized", "message": error.message}}
+    headers = tuple((name.encode(), value.encode("latin-1", "replace")) for name, value in error.headers)
+    return Response(error.status, _ENCODER.encode(document), headers)

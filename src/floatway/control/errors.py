@@ -46,13 +46,16 @@ _NOUNS: Final = {
 class ApiError(Exception):
     """A request refused. ``status`` is HTTP's; ``type`` and ``message`` go into the error document."""
 
-    def __init__(self, status: int, type_: str, message: str, detail: str = "") -> None:
-        """``type_`` is the name of Neutron's exception."""
+    def __init__(
+        self, status: int, type_: str, message: str, detail: str = "", headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        """``type_`` is the name of Neutron's exception; ``headers`` go with the answer."""
         super().__init__(message)
         self.status = status
         self.type = type_
         self.message = message
         self.detail = detail
+        self.headers = headers
 
 
 def bad_request(type_: str, message: str) -> ApiError:
@@ -65,9 +68,9 @@ def invalid_input(message: str) -> ApiError:
     return ApiError(400, "InvalidInput", f"Invalid input for operation: {message}.")
 
 
-def unauthorized(message: str = "The request you have made requires authentication.") -> ApiError:
-    """401."""
-    return ApiError(401, "HTTPUnauthorized", message)
+def unauthorized(challenge: str, message: str = "The request you have made requires authentication.") -> ApiError:
+    """401. ``challenge`` tells how to authenticate (``WWW-Authenticate``)."""
+    return ApiError(401, "HTTPUnauthorized", message, headers=(("www-authenticate", challenge),))
 
 
 def forbidden(type_: str, message: str) -> ApiError:
