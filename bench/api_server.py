@@ -27,8 +27,6 @@ port = {port}
 url = "{store}"
 [network]
 default_quotas = {{ {quotas} }}
-[log]
-level = "warning"
 """
 
 

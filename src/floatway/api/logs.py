@@ -90,8 +90,11 @@ def configure(config: LogConfig, write: Write | None = None) -> None:
 
 
 def access_log(config: LogConfig, write: Write | None = None) -> Callable[[Finished], None]:
-    """What writes a line for each request that was answered."""
+    """What writes a line for each request that was answered; only for failures of ours when the level says so."""
     out = write or to_stderr
+    if LEVELS[config.level] > logging.INFO:
+        told = access_log(LogConfig(format=config.format), write)
+        return lambda finished: told(finished) if finished.status >= 500 else None
     encode = msgspec.json.Encoder().encode
     if config.format == "console":
 

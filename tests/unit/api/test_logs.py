@@ -105,3 +105,10 @@ def test_the_level_is_kept_for_all(written: list[bytes]) -> None:
     logging.getLogger("anything").info("nor this")
     logging.getLogger("httpx").warning("this")
     assert [json.loads(line)["event"] for line in written] == ["this"]
+
+
+def test_at_a_higher_level_only_failures_of_ours_have_a_line(written: list[bytes]) -> None:
+    observe = logs.access_log(LogConfig(level="warning"), written.append)
+    for status in (200, 404, 503):
+        observe(msgspec.structs.replace(REQUEST, status=status))
+    assert [json.loads(line)["status"] for line in written] == [503]
