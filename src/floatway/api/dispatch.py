@@ -53,11 +53,13 @@ class Collections:
         self.guard = guard
         self.documents = documents or Documents()
 
-    async def index(self, noun: Noun, request: Request, caller: Caller) -> Response:
-        """``GET /v2.0/<collection>``."""
+    async def index(
+        self, noun: Noun, request: Request, caller: Caller, *, among: Iterable[e.Entity] | None = None
+    ) -> Response:
+        """``GET /v2.0/<collection>``. ``among`` are the rows of a collection below a parent."""
         query = parse(request.query, QUERY_RULES[noun.collection])
         model = await self.engine.read()
-        rows, shape_of = self._rows(noun, model, caller, query)
+        rows, shape_of = self._rows(noun, model, caller, query, among)
         texts = [self._text(noun, model, row, caller, shape_of) for row in rows]
         body = b'{"%s":[%s]' % (noun.collection.encode(), b",".join(texts))
         if query.limit:
@@ -183,11 +185,13 @@ class Collections:
             _own_network(draft, caller, body.values.get("network_id"))
         self.guard.may_create(caller, noun, body, target)
 
-    def _rows(self, noun: Noun, model: Model, caller: Caller, query: Query) -> tuple[list[Any], Callable[[Any], Shape]]:
+    def _rows(
+        self, noun: Noun, model: Model, caller: Caller, query: Query, among: Iterable[e.Entity] | None
+    ) -> tuple[list[Any], Callable[[Any], Shape]]:
         getter = self._getter(noun, model, caller)
         tests = predicates(query, getter)
         guard = self.guard
-        found = _narrowed(model, noun, query)
+        found = among if among is not None else _narrowed(model, noun, query)
         if found is None:
             seen: Iterable[e.Entity] = candidates(model, caller, noun.kind)
         else:

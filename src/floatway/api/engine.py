@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
+from floatway.control.decide import default_rules
 from floatway.control.draft import Draft
 from floatway.control.entities import KINDS, Entity
 from floatway.control.errors import ApiError, unavailable
@@ -77,6 +78,8 @@ class Engine:
         self._tasks = [asyncio.create_task(self._commit_forever(), name="commit")]
         if not self.store.exclusive:
             self._tasks.append(asyncio.create_task(self._follow(), name="follow"))
+        if self.model.revision == 0:
+            await self.write(_bootstrap)
 
     async def close(self) -> None:
         """Let what was decided become durable, then stop."""
@@ -214,6 +217,12 @@ class Engine:
             self._advance(applied(self.model, commit))
             if not self._queue and not self._committing:
                 self._tentative = self.model
+
+
+def _bootstrap(draft: Draft) -> None:
+    """What a new cloud begins with; of several servers that start at once, the first one's."""
+    if draft.base.revision == 0:
+        default_rules.bootstrap(draft)
 
 
 def applied(model: Model, commit: Commit) -> Model:

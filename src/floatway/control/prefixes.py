@@ -117,7 +117,7 @@ def prefixes_of(spans: Iterable[Interval], version: int) -> list[str]:
     return [
         str(net)
         for first, last in spans
-        for net in ipaddress.summarize_address_range(kind(first), kind(last))  # type: ignore[type-var]
+        for net in ipaddress.summarize_address_range(kind(first), kind(last))
     ]
 
 
