@@ -1,0 +1,105 @@
+"""The server as a whole: store, model, application, sockets, in the order in which they come and go.
+
+    open the store ─ load the model ─ serve ──── SIGTERM ──── requests at work end ─ what was decided is durable ─ close the store
+"""
+
+import asyncio
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
+import uvloop
+
+from floatway import __version__
+from floatway.api import logs
+from floatway.api.app import App, Finished, Limits
+from floatway.api.auth import Authenticator, make_authenticator
+from floatway.api.config import Config
+from floatway.api.dispatch import Collections
+from floatway.api.engine import Engine
+from floatway.api.guard import Guard
+from floatway.api.metrics import MeasuredStore, Metrics, healthz
+from floatway.api.nouns import nouns
+from floatway.api.policy import Policy, PolicyError
+from floatway.api.routes import Api
+from floatway.api.serve import ServeError, serve
+from floatway.store.base import StoreError
+from floatway.store.open import open_store
+
+__all__ = ["application", "run", "serve_config"]
+
+_LOG: Final = structlog.get_logger("floatway.server")
+
+
+def run(config: Config) -> int:
+    """Serve until a signal says stop; the exit status."""
+    logs.configure(config.log)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(serve_config(config))
+        except (ServeError, StoreError) as error:
+            _LOG.error("cannot go on", error=str(error))  # noqa: TRY400 - its message says all
+            return 1
+    return 0
+
+
+async def serve_config(config: Config) -> None:
+    """The server's whole life.
+
+    Raises:
+        ServeError: it cannot listen, its users or rules are not right, or requests had to be cut off.
+        StoreError: the store cannot be opened.
+    """
+    policy, authenticator = _callers(config)
+    metrics = Metrics()
+    store = await open_store(config.store.url)
+    engine = Engine(MeasuredStore(store, metrics), config.network)
+    try:
+        await engine.start()
+        shown = config.store.url.partition("?")[0]
+        _LOG.info("loaded", version=__version__, store=shown, revision=engine.model.revision)
+        app = application(config, engine, metrics, policy, authenticator)
+        settle()
+        await serve(config.server, app)
+    finally:
+        await authenticator.close()
+        await engine.close()
+        _LOG.info("stopped", revision=engine.model.revision)
+
+
+def application(config: Config, engine: Engine, metrics: Metrics, policy: Policy, authenticator: Authenticator) -> App:
+    """The application with what surrounds it."""
+    api = Api(Collections(engine, Guard(policy)), nouns(config.network))
+    observers: list[Callable[[Finished], None]] = [metrics.observe]
+    if config.log.access:
+        observers.append(logs.access_log(config.log))
+    app = App(
+        api,
+        authenticator,
+        nouns=api.nouns,
+        plain={"/healthz": healthz(engine), "/metrics": metrics.page(config.metrics.allow)},
+        observers=observers,
+        limits=Limits(body=config.server.max_body_bytes, body_seconds=config.server.body_timeout),
+    )
+    metrics.watch(engine, lambda: app.in_flight)
+    return app
+
+
+def _callers(config: Config) -> tuple[Policy, Authenticator]:
+    """Who may call, and what they may do."""
+    try:
+        policy = Policy([Path(file) for file in config.policy.files])
+    except PolicyError as error:
+        raise ServeError(f"policy.files: {error}") from error
+    try:
+        return policy, make_authenticator(config.auth, policy.is_admin)
+    except (OSError, ValueError) as error:
+        raise ServeError(f"auth.{config.auth.mode}: {error}") from error
+
+
+def settle() -> None:
+    """What was loaded stays: the collector need not look at it again with every generation."""
+    gc.collect()
+    gc.freeze()
