@@ -40,7 +40,7 @@ def run(config: Config) -> int:
         try:
             runner.run(serve_config(config))
         except (ServeError, StoreError) as error:
-            _LOG.error("cannot go on", error=str(error))  # noqa: TRY400 - its message says all
+            _LOG.error("cannot go on", error=str(error))
             return 1
     return 0
 

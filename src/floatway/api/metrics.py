@@ -168,6 +168,10 @@ class MeasuredStore:
         """As the store does it."""
         return await self._store.head()
 
+    async def restore(self, snapshot: Snapshot) -> None:
+        """As the store does it."""
+        await self._store.restore(snapshot)
+
     async def close(self) -> None:
         """As the store does it."""
         await self._store.close()
