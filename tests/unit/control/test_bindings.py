@@ -142,6 +142,7 @@ def test_a_second_binding_waits() -> None:
     draft, port = two_hosts()
     one = bindings.create(draft, ADMIN, {"port_id": port.id, "host": "h2", "profile": {"a": 1}})
     assert (one.status, one.vif_type, one.profile) == ("INACTIVE", "ovs", {"a": 1})
+    assert one.vif_details == {name: value for name, value in DETAILS.items() if name != "bound_drivers"}
     assert [(b.host, b.status) for b in bindings.of_port(draft, port)] == [("h1", "ACTIVE"), ("h2", "INACTIVE")]
     assert bindings.find(draft, port, "h2") == one
     port = draft.need(Port, port.id)
@@ -172,6 +173,7 @@ def test_activating_swaps_them() -> None:
     port = draft.need(Port, port.id)
     assert (active.host, active.status, active.vif_type) == ("h2", "ACTIVE", "ovs")
     assert (port.binding_host_id, port.binding_vif_type, port.status) == ("h2", "ovs", "DOWN")
+    assert port.binding_vif_details == DETAILS
     left = bindings.find(draft, port, "h1")
     assert (left.status, left.vif_type, left.vif_details) == ("INACTIVE", "unbound", {})
     refused(lambda: bindings.activate(draft, ADMIN, port, "h2"), 409, "PortBindingAlreadyActive", "h2")

@@ -41,8 +41,8 @@ def test_updates_edit() -> None:
     port = changed(draft, port, extra_dhcp_opts=edits)
     assert port.extra_dhcp_opts == (
         DhcpOption("bootfile-name", "b", 4),
-        DhcpOption("mtu", "9", 6),
         DhcpOption("mtu", "7", 4),
+        DhcpOption("mtu", "9", 6),
     )
     assert changed(draft, port, extra_dhcp_opts=None) == port
     assert changed(draft, port, extra_dhcp_opts=[]) == port

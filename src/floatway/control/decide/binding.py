@@ -18,10 +18,22 @@ from floatway.control.draft import Draft
 from floatway.control.entities import Agent, Network, Port
 from floatway.control.errors import ApiError, invalid_input
 
-__all__ = ["Plug", "bind", "changed", "created", "reported", "requested"]
+__all__ = [
+    "Plug",
+    "bind",
+    "changed",
+    "created",
+    "failed",
+    "of_binding",
+    "on_port",
+    "reported",
+    "requested",
+    "with_status",
+]
 
 AGENT_TYPE: Final = "Open vSwitch agent"
 _VNIC_TYPES: Final = frozenset({"normal"})
+_DRIVERS: Final = {"bound_drivers": {"0": "openvswitch"}}
 _LONGEST_PROFILE: Final = 4095
 _UNPLUGGED: Final = frozenset({"unbound", "binding_failed"})
 
@@ -62,6 +74,16 @@ def bind(draft: Draft, network: Network, plug: Plug) -> tuple[str, dict[str, Any
     return "binding_failed", {}
 
 
+def on_port(details: dict[str, Any]) -> dict[str, Any]:
+    """``vif_details`` as a port shows them: with who made the binding."""
+    return details | _DRIVERS if details else details
+
+
+def of_binding(details: dict[str, Any]) -> dict[str, Any]:
+    """``vif_details`` as a binding shows them."""
+    return {name: value for name, value in details.items() if name not in _DRIVERS}
+
+
 def created(draft: Draft, network: Network, port: Port, values: dict[str, Any]) -> Port:
     """The new port, plugged in where ``values`` say."""
     plug = _asked(Plug(), values)
@@ -77,7 +99,7 @@ def changed(draft: Draft, network: Network, port: Port, values: dict[str, Any]) 
         return _plugged(draft, network, port, plug)
     if plug.host and port.binding_vif_type in _UNPLUGGED:
         vif_type, details = bind(draft, network, plug)
-        return msgspec.structs.replace(port, binding_vif_type=vif_type, binding_vif_details=details)
+        return msgspec.structs.replace(port, binding_vif_type=vif_type, binding_vif_details=on_port(details))
     return port
 
 
@@ -124,7 +146,7 @@ def _plugged(draft: Draft, network: Network, port: Port, plug: Plug) -> Port:
         binding_vnic_type=plug.vnic_type,
         binding_profile=plug.profile,
         binding_vif_type=vif_type,
-        binding_vif_details=details,
+        binding_vif_details=on_port(details),
         up_hosts=hosts,
     )
 
@@ -144,7 +166,6 @@ def _details(agent: Agent) -> dict[str, Any]:
         "connectivity": "l2",
         "ovs_hybrid_plug": configurations.get("ovs_hybrid_plug"),
         "datapath_type": configurations.get("datapath_type", "system"),
-        "bound_drivers": {"0": "openvswitch"},
     }
     bridge = configurations.get("integration_bridge")
     if bridge:

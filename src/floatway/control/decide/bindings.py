@@ -125,7 +125,7 @@ def activate(draft: Draft, caller: Caller, port: Port, host: str) -> PortBinding
         binding_vnic_type=one.vnic_type,
         binding_profile=one.profile,
         binding_vif_type=one.vif_type,
-        binding_vif_details=one.vif_details,
+        binding_vif_details=binding.on_port(one.vif_details),
         up_hosts=(),
     )
     return _active(draft.put(binding.with_status(port)))
@@ -155,7 +155,7 @@ def _active(port: Port) -> PortBinding:
         vnic_type=port.binding_vnic_type,
         profile=port.binding_profile,
         vif_type=port.binding_vif_type,
-        vif_details={key: value for key, value in port.binding_vif_details.items() if key != "bound_drivers"},
+        vif_details=binding.of_binding(port.binding_vif_details),
         status="ACTIVE",
         project_id=port.project_id,
     )

@@ -78,7 +78,7 @@ def reallocate(draft: Draft, port: Port, mac: str, wanted: FixedIps | None) -> t
     stale = {ip.ip_address for ip in renewed}
     wanted = [w for w in wanted if w.get("subnet_id") not in fresh and w.get("ip_address") not in stale]
     kept, removed, added = _difference(draft, port, wanted, fresh)
-    if port.device_owner in owners.FIXED_V4 and draft.get(Router, port.device_id) is not None:
+    if port.device_owner in owners.FIXED_V4 and draft.need(Router, port.device_id):
         _spare_v4(draft, port, removed, added)
     holder = Holder(port.network_id, port.device_owner, mac)
     subnets = _candidates(draft, holder)
@@ -208,8 +208,8 @@ def _difference(
 ) -> tuple[list[FixedIp], list[FixedIp], list[dict[str, str]]]:
     """What is kept, removed, added. Addresses of the subnets in ``fresh`` are not kept."""
     kept: list[FixedIp] = []
-    removed: list[FixedIp] = []
     added: list[dict[str, str]] = []
+    loose: list[FixedIp] = []
     has = {ip.ip_address: ip for ip in port.fixed_ips}
     for wish in wanted:
         if "ip_address" in wish:
@@ -231,12 +231,12 @@ def _difference(
         original = same.pop()
         if p.is_eui64(original.ip_address):
             added.append(wish)
-            removed.append(original)
+            loose.append(original)
         else:
             kept.append(original)
-    for ip in (ip for ips in left.values() for ip in ips):
-        (removed if ip.subnet_id in fresh or _goes(draft, port, ip) else kept).append(ip)
-    return kept, removed, added
+    loose += [ip for ips in left.values() for ip in ips]
+    removed = [ip for ip in loose if ip.subnet_id in fresh or _goes(draft, port, ip)]
+    return [*kept, *(ip for ip in loose if ip not in removed)], removed, added
 
 
 def _goes(draft: Draft, port: Port, ip: FixedIp) -> bool:

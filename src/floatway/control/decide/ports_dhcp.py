@@ -31,10 +31,10 @@ def created(wanted: Iterable[dict[str, Any]] | None) -> tuple[DhcpOption, ...]:
             raise conflict(
                 "NeutronDbObjectDuplicateEntry",
                 "Failed to create a duplicate ExtraDhcpOpt: for attribute(s) ['port_id', 'opt_name', 'ip_version'] "
-                f"with value(s) {option.opt_name} {option.ip_version}",
+                "with value(s) None",
             )
         options[key] = option
-    return tuple(options.values())
+    return _ordered(options)
 
 
 def updated(has: tuple[DhcpOption, ...], wanted: Iterable[dict[str, Any]] | None) -> tuple[DhcpOption, ...]:
@@ -46,7 +46,11 @@ def updated(has: tuple[DhcpOption, ...], wanted: Iterable[dict[str, Any]] | None
             options.pop(key, None)
         elif _has_value(option):
             options[key] = option
-    return tuple(options.values())
+    return _ordered(options)
+
+
+def _ordered(options: dict[tuple[str, int], DhcpOption]) -> tuple[DhcpOption, ...]:
+    return tuple(options[key] for key in sorted(options))
 
 
 def _option(option: dict[str, Any]) -> DhcpOption:
