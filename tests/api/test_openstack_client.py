@@ -155,7 +155,7 @@ def session() -> list[Step]:
 def test_the_session(tmp_path: Path, session: list[Step]) -> None:
     names: dict[str, str] = {}
     wrong: list[str] = []
-    with server(tmp_path) as api:
+    with server(tmp_path, {"network": {"vlan_ranges": {"physnet2": [[100, 199]]}}}) as api:
         client = Client(api.url)
         try:
             for step in session:
