@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from floatway.control.errors import bad_request
+from floatway.control.errors import bad_request, invalid_input
 
 __all__ = [
     "Key",
@@ -149,7 +149,7 @@ def values(*allowed: Any) -> Validator:
             found = value in allowed
         except TypeError:
             found = False
-        return None if found else f"'{value}' is not in {list(allowed)}"
+        return None if found else f"{value} is not in valid_values"
 
     return check
 
@@ -422,7 +422,14 @@ def any_of_dicts(*specs: Mapping[str, Key]) -> Validator:
         return f"No valid key specs matched for: {value}"
 
     whole = list_of(one)
-    return lambda value: None if value is None else whole(value)
+
+    def check(value: Any) -> str | None:
+        message = None if value is None else whole(value)
+        if message:
+            raise invalid_input(message)
+        return None
+
+    return check
 
 
 _OWNERS: Final = ("network:", "compute:", "baremetal:", "manila:", "trunk:", "neutron:", "Octavia")
