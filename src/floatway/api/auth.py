@@ -16,10 +16,10 @@ from floatway.api.config import AuthConfig
 from floatway.control.caller import ADMIN, Caller
 from floatway.control.errors import ApiError, forbidden
 
-__all__ = ["Authenticator", "IsAdmin", "NoAuth", "make_authenticator"]
+__all__ = ["Authenticator", "IsAdmin", "NoAuth", "admitted", "make_authenticator"]
 
-IsAdmin = Callable[[frozenset[str]], bool]
-"""Whether these roles make an administrator: policy's ``context_is_admin``."""
+IsAdmin = Callable[[Caller], bool]
+"""Whether a caller is an administrator: policy's ``context_is_admin``."""
 
 _FIXED_PROJECT: Final = "admin"
 """The administrator's project where nobody manages projects."""
@@ -57,6 +57,11 @@ def make_authenticator(config: AuthConfig, is_admin: IsAdmin) -> Authenticator:
     return NoAuth(is_admin)
 
 
+def admitted(caller: Caller, is_admin: IsAdmin) -> Caller:
+    """The caller, an administrator if policy says so."""
+    return msgspec.structs.replace(caller, is_admin=True) if is_admin(caller) else caller
+
+
 class NoAuth:
     """Everybody on this machine is the administrator.
 
@@ -91,14 +96,8 @@ class NoAuth:
             if roles is None
             else frozenset(role for part in roles.split(",") if (role := part.strip().lower()))
         )
-        return Caller(
-            user_id=user,
-            user_name=user,
-            project_id=project,
-            project_name=project,
-            roles=held,
-            is_admin=self._is_admin(held),
-        )
+        caller = Caller(user_id=user, user_name=user, project_id=project, project_name=project, roles=held)
+        return admitted(caller, self._is_admin)
 
 
 @functools.lru_cache(maxsize=256)

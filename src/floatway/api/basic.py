@@ -23,7 +23,7 @@ import bcrypt
 import msgspec
 import structlog
 
-from floatway.api.auth import IsAdmin, too_many
+from floatway.api.auth import IsAdmin, admitted, too_many
 from floatway.api.config import HttpBasicConfig, HttpBasicUser
 from floatway.api.flight import SingleFlight
 from floatway.api.throttle import Throttle
@@ -160,14 +160,9 @@ class HttpBasic:
     def _caller(self, name: str, user: HttpBasicUser) -> Caller:
         roles = frozenset(role.lower() for role in user.roles)
         roles |= {implied for role in roles for implied in _IMPLIED.get(role, ())}
-        return Caller(
-            user_id=name,
-            user_name=name,
-            project_id=user.project_id,
-            project_name=user.project_id,
-            roles=roles,
-            is_admin=self._is_admin(roles),
-        )
+        project = user.project_id
+        caller = Caller(user_id=name, user_name=name, project_id=project, project_name=project, roles=roles)
+        return admitted(caller, self._is_admin)
 
 
 def read_htpasswd(file: Path) -> Iterator[tuple[str, bytes]]:

@@ -19,7 +19,7 @@ import httpx
 import msgspec
 import structlog
 
-from floatway.api.auth import IsAdmin
+from floatway.api.auth import IsAdmin, admitted
 from floatway.api.config import KeystoneConfig, secret
 from floatway.api.flight import SingleFlight
 from floatway.control.caller import AccessRule, Caller
@@ -235,19 +235,19 @@ class Keystone:
         project = token.project or _Named()
         credential = token.application_credential
         rules = credential.access_rules if credential is not None else None
-        return Caller(
+        caller = Caller(
             user_id=token.user.id,
             user_name=token.user.name,
             project_id=project.id,
             project_name=project.name,
             domain_id=token.domain.id if token.domain is not None else "",
             roles=roles,
-            is_admin=self._is_admin(roles),
             system_scope=bool(token.system and token.system.get("all")),
             access_rules=None
             if rules is None
             else tuple(AccessRule(rule.method, rule.path) for rule in rules if rule.service in _SERVICE_TYPES),
         )
+        return admitted(caller, self._is_admin)
 
 
 def _trusted(ca_file: str) -> Any:

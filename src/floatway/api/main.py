@@ -1,6 +1,6 @@
 """The server as a whole: store, model, application, sockets, in the order in which they come and go.
 
-    open the store ─ load the model ─ serve ──── SIGTERM ──── requests at work end ─ what was decided is durable ─ close the store
+open the store ─ load the model ─ serve ──── SIGTERM ──── requests at work end ─ what was decided is durable ─ close the store
 """
 
 import asyncio
@@ -90,7 +90,7 @@ def application(config: Config, engine: Engine, metrics: Metrics, policy: Policy
 def _callers(config: Config) -> tuple[Policy, Authenticator]:
     """Who may call, and what they may do."""
     try:
-        policy = Policy([Path(file) for file in config.policy.files])
+        policy = Policy([Path(file) for file in config.policy.files], enforce_scope=config.policy.enforce_scope)
     except PolicyError as error:
         raise ServeError(f"policy.files: {error}") from error
     try:

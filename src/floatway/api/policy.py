@@ -1,30 +1,32 @@
-"""Whether a caller may: the rules of oslo.policy, compiled, with verdicts remembered.
+"""Whether a caller may: the rules in force, made ready for each kind of caller.
 
-    "create_port"  ─▶ rule:admin_only or (role:member and rule:network_owner) …  ─▶ reads: network:project_id
-                                                                                        │
-    verdict(caller, rule, target) = cache[caller, rule, the values of just what the rule can read]
+    get_port                 rule:admin_only or (role:reader and rule:network_owner) or (role:reader and project_id:%(project_id)s)
+    for an admin             True
+    for a reader of P        project_id is P, or else network:project_id is P
+    for somebody without     False
 
-oslo.policy parses rules and policy files (https://docs.openstack.org/oslo.policy/latest/); what is asked a thousand times
-for one list is answered from a dictionary. A target is asked for a field only when the rule reads it, so that what has to
-be looked up elsewhere (the network's owner) is looked up only then.
+What depends on the caller alone is worked out once; what is left asks the target, cheapest fields first, and only as far
+as needed. A list of 20,000 ports costs a dictionary look-up and a comparison or two for each. Policy files are oslo.policy's
+(https://docs.openstack.org/oslo.policy/latest/); checks of kind ``project_id`` and ``field`` are Neutron's own.
 """
 
+import ast
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import msgspec
-import yaml
-from oslo_policy import policy as oslo
 
-from floatway.api.policy_defaults import DEFAULTS
+from floatway.api.policy_defaults import DEFAULTS, UNSCOPED
+from floatway.api.policy_text import And, Field, Match, Node, Not, Or, PolicyError, Role, Rule, load, parse
 from floatway.control.caller import Caller
 
 __all__ = ["Policy", "PolicyError", "Target"]
 
-_CACHE_LIMIT: Final = 100_000
+_CACHE_LIMIT: Final = 20_000
 _TEMPLATE: Final = re.compile(r"%\(([^)]*)\)s")
+_YES: Final = frozenset({"true", "1", "yes", "on", "t", "y"})
 
 
 class Target(Protocol):
@@ -34,204 +36,253 @@ class Target(Protocol):
         """The value, None when there is none."""
 
 
-class PolicyError(ValueError):
-    """A policy file is not what it should be. The message says where."""
+class _Test(msgspec.Struct, frozen=True):
+    """What is left of a rule: ``run`` asks the target's fields; ``far`` when another object has to be looked up for it."""
+
+    run: Callable[[Callable[[str], Any]], bool]
+    far: bool = False
 
 
-class _Facts(msgspec.Struct, frozen=True):
-    """The caller, as rules name it."""
-
-    roles: frozenset[str]
-    values: dict[str, Any]
-
-
-Check = Callable[[_Facts, Callable[[str], Any]], bool]
-
-
-class _Compiled(msgspec.Struct, frozen=True):
-    check: Check
-    reads: tuple[str, ...]
+_Left = bool | _Test
+_Table = dict[str, bool | Callable[[Callable[[str], Any]], bool]]
 
 
 class Policy:
     """The rules in force. Built-in defaults, then each file over what came before."""
 
-    def __init__(self, files: Sequence[Path] = (), *, overrides: dict[str, str] | None = None) -> None:
-        """``overrides`` come last (tests).
+    def __init__(
+        self, files: Sequence[Path] = (), *, overrides: Mapping[str, str] | None = None, enforce_scope: bool = True
+    ) -> None:
+        """``overrides`` come last (tests). ``enforce_scope``: tokens without a project may nothing.
 
         Raises:
-            PolicyError: a file cannot be read or parsed, or a rule names one that does not exist.
+            PolicyError: a file cannot be read or understood, or a rule names one that does not exist.
         """
-        texts = dict(DEFAULTS)
+        self._rules: dict[str, Node] = {name: parse(check) for name, check in DEFAULTS.items()}
         for file in files:
-            texts |= _load(file)
-        texts |= overrides or {}
-        self._rules = oslo.Rules.from_dict(texts)
-        self._compiled: dict[str, _Compiled] = {}
-        self._verdicts: dict[tuple[object, ...], bool] = {}
-        self._facts: dict[tuple[object, ...], _Facts] = {}
-        for name in texts:
-            self._compile(name)
+            self._rules |= load(file)
+        self._rules |= {name: parse(check) for name, check in (overrides or {}).items()}
+        self._enforce_scope = enforce_scope
+        self._kinds = tuple(sorted(self._checked()))
+        self._tables: dict[tuple[object, ...], _Table] = {}
+        self._last: tuple[Caller, _Table] | None = None
 
     def known(self, rule: str) -> bool:
         """Whether there is such a rule (what has none of its own is under ``default``)."""
         return rule in self._rules
 
-    def is_admin(self, roles: frozenset[str]) -> bool:
-        """What ``context_is_admin`` says of these roles."""
-        compiled = self._compile("context_is_admin")
-        return compiled.check(_Facts(roles, {}), lambda _name: None)
+    def is_admin(self, caller: Caller) -> bool:
+        """What ``context_is_admin`` says of a caller; nobody is for whom the rules are not meant."""
+        return self.in_scope(caller) and self._specialised("context_is_admin", caller) is True
+
+    def in_scope(self, caller: Caller) -> bool:
+        """Whether rules are meant for a token of this scope: Neutron's are all for projects'."""
+        return not self._enforce_scope or not (caller.system_scope or caller.domain_id)
 
     def check(self, caller: Caller, rule: str, target: Target) -> bool:
         """The verdict of ``rule`` (or of ``default`` when there is none of that name)."""
-        compiled = self._compiled.get(rule) or self._compile(rule)
-        identity = (caller.user_id, caller.project_id, caller.domain_id, caller.roles)
-        key: tuple[object, ...] = (identity, rule, *[_hashable(target.field(name)) for name in compiled.reads])
-        verdict = self._verdicts.get(key)
+        last = self._last
+        table = last[1] if last is not None and last[0] is caller else self._table(caller)
+        verdict = table.get(rule)
         if verdict is None:
-            if len(self._verdicts) > _CACHE_LIMIT:
-                self._verdicts.clear()
-                self._facts.clear()
-            verdict = self._verdicts[key] = compiled.check(self._facts_of(identity, caller), target.field)
-        return verdict
+            left = self._specialised(rule, caller)
+            verdict = table[rule] = left if isinstance(left, bool) else left.run
+        if verdict is True or verdict is False:
+            return verdict
+        return verdict(target.field)
 
     def check_all(self, caller: Caller, rules: Iterable[str], target: Target) -> str | None:
         """The first of ``rules`` that says no, or None."""
         return next((rule for rule in rules if not self.check(caller, rule, target)), None)
 
-    def _facts_of(self, identity: tuple[object, ...], caller: Caller) -> _Facts:
-        facts = self._facts.get(identity)
-        if facts is None:
-            values = {
-                "user_id": caller.user_id,
-                "project_id": caller.project_id,
-                "tenant_id": caller.project_id,
-                "domain_id": caller.domain_id,
-            }
-            facts = self._facts[identity] = _Facts(frozenset(role.lower() for role in caller.roles), values)
-        return facts
+    def always(self, caller: Caller, rule: str) -> bool | None:
+        """The verdict if it is the same whatever the target; None when it depends on that."""
+        left = self._specialised(rule, caller)
+        return left if isinstance(left, bool) else None
 
-    def _compile(self, name: str) -> _Compiled:
-        compiled = self._compiled.get(name)
-        if compiled is None:
-            reads: dict[str, None] = {}
-            check = self._one(self._rules[name if name in self._rules else "default"], reads, (name,))
-            compiled = self._compiled[name] = _Compiled(check, tuple(reads))
-        return compiled
+    def _table(self, caller: Caller) -> _Table:
+        """What is worked out already for callers of whom rules see the same."""
+        values = _values(caller)
+        key = (
+            caller.roles,
+            caller.service_roles,
+            self.in_scope(caller),
+            *[values[kind] for kind in self._kinds if kind not in _ROLES],
+        )
+        table = self._tables.get(key)
+        if table is None:
+            if len(self._tables) >= _CACHE_LIMIT:
+                self._tables.clear()
+            table = self._tables[key] = {}
+        self._last = (caller, table)
+        return table
 
-    def _one(self, check: Any, reads: dict[str, None], within: tuple[str, ...]) -> Check:
-        """``check`` of oslo.policy as a function; the fields it reads are added to ``reads``."""
-        if isinstance(check, oslo.AndCheck):
-            return _all_of([self._one(part, reads, within) for part in check.rules])
-        if isinstance(check, oslo.OrCheck):
-            return _any_of([self._one(part, reads, within) for part in check.rules])
-        if isinstance(check, oslo.NotCheck):
-            return _not(self._one(check.rule, reads, within))
-        if isinstance(check, oslo.RuleCheck):
-            return self._other(check.match, reads, within)
-        return _leaf(check, reads)
-
-    def _other(self, name: str, reads: dict[str, None], within: tuple[str, ...]) -> Check:
-        if name in within:
-            raise PolicyError(
-                f"policy rule {within[0]}: rules refer to each other in a circle: {' -> '.join((*within, name))}"
-            )
-        if name not in self._rules:
-            raise PolicyError(f"policy rule {within[0]}: there is no rule {name}")
-        return self._one(self._rules[name], reads, (*within, name))
-
-
-def _load(file: Path) -> dict[str, str]:
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise PolicyError(f"{file}: cannot be read: {error.strerror}") from error
-    try:
-        rules = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise PolicyError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(rules, dict):
-        raise PolicyError(f"{file}: rules are wanted, as «name: check»")
-    for name, check in rules.items():
-        if not isinstance(name, str) or not isinstance(check, str | list):
-            raise PolicyError(f"{file}: {name}: a check is a string")
-        if check and not isinstance(check, list) and oslo_refuses(check):
-            raise PolicyError(f"{file}: {name}: not a check: {check}")
-    return rules
-
-
-def oslo_refuses(check: str) -> bool:
-    """What oslo.policy cannot parse it turns into «never»; only ``!`` may mean that."""
-    parsed = oslo.Rules.from_dict({"rule": check})["rule"]
-    return str(parsed) == "!" and check.strip() != "!"
-
-
-def _all_of(checks: list[Check]) -> Check:
-    return lambda facts, field: all(check(facts, field) for check in checks)
-
-
-def _any_of(checks: list[Check]) -> Check:
-    return lambda facts, field: any(check(facts, field) for check in checks)
-
-
-def _not(check: Check) -> Check:
-    return lambda facts, field: not check(facts, field)
-
-
-def _leaf(check: Any, reads: dict[str, None]) -> Check:
-    text = str(check)
-    if text == "@":
-        return lambda _facts, _field: True
-    if text == "!":
-        return lambda _facts, _field: False
-    kind, match = str(check.kind), str(check.match)
-    if kind in {"role", "service_roles"}:
-        return _role(match.lower()) if kind == "role" else _never
-    if kind == "field":
-        return _field_is(match, reads)
-    if kind in {"http", "https", "remote"}:
-        raise PolicyError(f"policy check {text}: checks that ask a server are not supported")
-    return _generic(kind, match, reads)
-
-
-def _never(_facts: _Facts, _field: Callable[[str], Any]) -> bool:
-    return False
-
-
-def _role(name: str) -> Check:
-    if "%(" in name:
-        raise PolicyError(f"policy check role:{name}: a role cannot be taken from the target")
-    return lambda facts, _field: name in facts.roles
-
-
-def _generic(kind: str, match: str, reads: dict[str, None]) -> Check:
-    """``project_id:%(network:project_id)s``: something of the caller equals something of the target or a literal."""
-    names = _TEMPLATE.findall(match)
-    for name in names:
-        reads[name] = None
-
-    def check(facts: _Facts, field: Callable[[str], Any]) -> bool:
-        values = {name: field(name) for name in names}
-        if any(value is None for value in values.values()):
+    def _specialised(self, name: str, caller: Caller) -> _Left:
+        if name not in UNSCOPED and name in DEFAULTS and not self.in_scope(caller):
             return False
-        wanted = match % {name: str(value) for name, value in values.items()}
-        mine = facts.values[kind] if kind in facts.values else kind.strip("'\"")
-        return mine != "" and str(mine) == wanted
+        node = self._rules.get(name)
+        return self._left(self._rules["default"] if node is None else node, _values(caller))
 
-    return check
+    def _left(self, node: Node, values: Mapping[str, Any]) -> _Left:
+        """What is left of ``node`` for this caller."""
+        if isinstance(node, bool):
+            return node
+        if isinstance(node, Rule):
+            return self._left(self._rules[node.name], values)
+        if isinstance(node, Role):
+            return _role(node.name, values["roles"])
+        if isinstance(node, Field):
+            return _field(node)
+        if isinstance(node, Match):
+            return _match(node, values)
+        if isinstance(node, Not):
+            return _not(self._left(node.part, values))
+        return _joined([self._left(part, values) for part in node.parts], any_of=isinstance(node, Or))
+
+    def _checked(self) -> set[str]:
+        """What of the caller the rules compare; complains of what they cannot."""
+        kinds: set[str] = set()
+        for name, node in self._rules.items():
+            self._walk(node, (name,), kinds)
+        return kinds
+
+    def _walk(self, node: Node, within: tuple[str, ...], kinds: set[str]) -> None:
+        if isinstance(node, And | Or):
+            for part in node.parts:
+                self._walk(part, within, kinds)
+        elif isinstance(node, Not):
+            self._walk(node.part, within, kinds)
+        elif isinstance(node, Rule):
+            if node.name in within:
+                circle = " -> ".join((*within, node.name))
+                raise PolicyError(f"policy rule {within[0]}: rules refer to each other in a circle: {circle}")
+            if node.name not in self._rules:
+                raise PolicyError(f"policy rule {within[0]}: there is no rule {node.name}")
+            self._walk(self._rules[node.name], (*within, node.name), kinds)
+        elif isinstance(node, Match) and _literal(node.kind) is None:
+            if node.kind not in _KINDS:
+                raise PolicyError(
+                    f"policy rule {within[0]}: of a caller, {node.kind} is not known: {', '.join(_KINDS)}"
+                )
+            kinds.add(node.kind)
 
 
-def _field_is(match: str, reads: dict[str, None]) -> Check:
-    """``networks:router:external=True``, ``port:device_owner=~^network:``; ``networks:…`` also of another noun's network."""
-    resource, _, rest = match.partition(":")
-    name, _, wanted = rest.partition("=")
-    source = "network:shared" if resource == "networks" and name == "shared" else name
-    reads[source] = None
+_ROLES: Final = frozenset({"roles", "service_roles"})
+
+
+def _values(caller: Caller) -> dict[str, Any]:
+    """The caller, as checks name it."""
+    return {
+        "user_id": caller.user_id,
+        "user": caller.user_id,
+        "user_name": caller.user_name,
+        "project_id": caller.project_id,
+        "tenant_id": caller.project_id,
+        "project_name": caller.project_name,
+        "domain_id": caller.domain_id,
+        "domain": caller.domain_id,
+        "system_scope": "all" if caller.system_scope else "",
+        "system": "all" if caller.system_scope else "",
+        "is_admin": caller.is_admin,
+        "roles": {role.lower() for role in caller.roles},
+        "service_roles": {role.lower() for role in caller.service_roles},
+    }
+
+
+_KINDS: Final = tuple(_values(Caller()))
+
+
+def _role(name: str, roles: set[str]) -> _Left:
+    if not _TEMPLATE.search(name):
+        return name.lower() in roles
+    filled = _filled(name)
+    return _Test(lambda field: (wanted := filled(field)) is not None and wanted.lower() in roles)
+
+
+def _literal(kind: str) -> str | None:
+    """The value of a literal (``'Member'``, ``True``), None for the name of something of the caller."""
+    try:
+        return str(ast.literal_eval(kind))
+    except (ValueError, SyntaxError):
+        return None
+
+
+def _match(node: Match, values: Mapping[str, Any]) -> _Left:
+    literal = _literal(node.kind)
+    mine = values[node.kind] if literal is None else literal
+    held = mine if isinstance(mine, set) else {str(mine)} - {""}
+    names = _TEMPLATE.findall(node.match)
+    if not names:
+        return node.match in held
+    if not held:
+        return False
+    far = any(":" in name for name in names)
+    if node.match == f"%({names[0]})s" and len(held) == 1:
+        name, (only,) = names[0], held
+        return _Test(lambda field: _text(field(name)) == only, far)
+    filled = _filled(node.match)
+    return _Test(lambda field: filled(field) in held, far)
+
+
+def _filled(template: str) -> Callable[[Callable[[str], Any]], str | None]:
+    """The template with the target's values; None when one of them is missing."""
+    names = _TEMPLATE.findall(template)
+
+    def fill(field: Callable[[str], Any]) -> str | None:
+        values = {name: _text(field(name)) for name in names}
+        if None in values.values():
+            return None
+        return _TEMPLATE.sub(lambda found: str(values[found[1]]), template)
+
+    return fill
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else str(value)
+
+
+def _field(node: Field) -> _Test:
+    """``networks:shared`` is also asked of what is on a network: then of that network."""
+    source = "network:shared" if (node.resource, node.name) == ("networks", "shared") else node.name
+    far = ":" in source or source == "shared"
+    wanted = node.wanted
     if wanted.startswith("~"):
         pattern = re.compile(wanted[1:])
-        return lambda _facts, field: pattern.match(str(field(source) or "")) is not None
-    return lambda _facts, field: str(field(source)) == wanted
+        return _Test(lambda field: (value := field(source)) is not None and bool(pattern.match(str(value))), far)
+    as_bool = wanted.lower() in _YES
+
+    def test(field: Callable[[str], Any]) -> bool:
+        value = field(source)
+        if isinstance(value, bool):
+            return value is as_bool
+        return _text(value) == wanted
+
+    return _Test(test, far)
 
 
-def _hashable(value: Any) -> Any:
-    return value if isinstance(value, str | bool | int | None) else str(value)
+def _not(left: _Left) -> _Left:
+    if isinstance(left, bool):
+        return not left
+    run = left.run
+    return _Test(lambda field: not run(field), left.far)
+
+
+def _joined(parts: list[_Left], *, any_of: bool) -> _Left:
+    """``or`` (``any_of``) or ``and`` of what is left; near tests first."""
+    if any_of in parts:
+        return any_of
+    tests = sorted((part for part in parts if not isinstance(part, bool)), key=lambda test: test.far)
+    if not tests:
+        return not any_of
+    if len(tests) == 1:
+        return tests[0]
+    far = tests[-1].far
+    runs = [test.run for test in tests]
+    if len(runs) == 2:
+        first, second = runs
+        if any_of:
+            return _Test(lambda field: first(field) or second(field), far)
+        return _Test(lambda field: first(field) and second(field), far)
+    if any_of:
+        return _Test(lambda field: any(run(field) for run in runs), far)
+    return _Test(lambda field: all(run(field) for run in runs), far)

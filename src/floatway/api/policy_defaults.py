@@ -8,7 +8,7 @@ to the original.
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["DEFAULTS"]
+__all__ = ["DEFAULTS", "UNSCOPED"]
 
 _ADMIN: Final = "rule:admin_only"
 _SERVICE: Final = "rule:service_api"
@@ -62,6 +62,9 @@ _BASE: Final = {
     "admin_or_data_plane_int": "rule:context_is_admin or role:data_plane_integrator",
     "restrict_wildcard": f"{_NO_WILDCARD} or {_ADMIN}",
 }
+
+UNSCOPED: Final = frozenset(_BASE)
+"""Rules that others are made of. The rest is enforced, and for tokens with a project only."""
 
 
 def _owned(noun: str, *, shared: str = "", tags: bool = True) -> Iterator[tuple[str, str]]:
