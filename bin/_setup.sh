@@ -43,6 +43,7 @@ PACKAGES=(
     sysctl:procps
     nc.openbsd:netcat-openbsd
     modprobe:kmod
+    etcd:etcd-server
 )
 
 missing_packages() {
@@ -90,6 +91,10 @@ setup_packages() {
     if [[ " ${wanted[*]} " == *" openvswitch-switch "* && -d /run/systemd/system ]]; then
         say "openvswitch-switch: not started, and disabled at boot (systemctl enable it to use this machine as a compute host)"
         systemctl disable --quiet openvswitch-switch.service 2>/dev/null || true
+    fi
+    if [[ " ${wanted[*]} " == *" etcd-server "* && -d /run/systemd/system ]]; then
+        say "etcd: not started, and disabled at boot (the suite runs members of its own)"
+        systemctl disable --quiet etcd.service 2>/dev/null || true
     fi
     mapfile -t wanted < <(missing_packages)
     [[ ${#wanted[@]} -eq 0 ]] || fail "installed, yet their commands are not there: ${wanted[*]}"

@@ -207,7 +207,7 @@ def problems(path: Path) -> list[str]:
         ("DELETE FROM objects WHERE rowid = (SELECT max(rowid) FROM objects)", "missing, though"),
         ("DELETE FROM log WHERE revision = 17", "revision 17 is missing, the next one is 18"),
         ("UPDATE log SET body = x'' WHERE revision = 5", "log entry 5: not in a format"),
-        ("UPDATE log SET body = x'0200' WHERE revision = 5", r"log entry 5: not in a format .*first byte 02"),
+        ("UPDATE log SET body = x'0300' WHERE revision = 5", r"log entry 5: not in a format .*first byte 03"),
     ],
 )
 def test_check_finds_the_damage(path: Path, damage: str, said: str) -> None:
