@@ -7,7 +7,7 @@
 An attribute counts as given when the client named it and, on create, gave it another value than the default.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import functools
 from typing import Any, Final
 
 from floatway.api.attributes import ATTRIBUTES
@@ -19,6 +19,7 @@ from floatway.control.errors import ApiError, forbidden
 
 __all__ = ["Guard", "hidden_not_found"]
 
+_GATEWAY: Final = ("network_id", "external_fixed_ips", "enable_snat")
 _RULE_NOUNS: Final = {"binding": "port_binding", "port_forwarding": "floatingip_port_forwarding"}
 
 
@@ -42,26 +43,23 @@ class Guard:
 
     def may_create(self, caller: Caller, noun: Noun, body: Body, target: Target) -> None:
         """Raise 403 unless the caller may create this."""
-        given = self._given(noun, body.values, body.given, creating=True)
-        self._enforce(caller, self._rules(f"create_{_name(noun)}", noun, body.values, given), target)
+        self._enforce(caller, _asked("create", noun, body, creating=True), target)
 
     def may_update(self, caller: Caller, noun: Noun, body: Body, target: Target) -> None:
         """Raise 403 unless the caller may change this so; 404 when they may not even see it."""
-        given = self._given(noun, body.values, body.given, creating=False)
-        rules = self._rules(f"update_{_name(noun)}", noun, body.values, given)
-        self._enforce(caller, rules, target, or_hidden=f"get_{_name(noun)}")
+        self._enforce(caller, _asked("update", noun, body, creating=False), target, or_hidden=_rule("get", noun))
 
     def may_delete(self, caller: Caller, noun: Noun, target: Target) -> None:
         """Raise 403 unless the caller may delete this; 404 when they may not even see it."""
-        self._enforce(caller, (f"delete_{_name(noun)}",), target, or_hidden=f"get_{_name(noun)}")
+        self._enforce(caller, _rule("delete", noun), target, or_hidden=_rule("get", noun))
 
     def may_get(self, caller: Caller, noun: Noun, target: Target) -> bool:
         """Whether the caller may see this."""
-        return self.policy.check(caller, f"get_{_name(noun)}", target)
+        return self.policy.check(caller, _rule("get", noun), target)
 
     def may(self, caller: Caller, rule: str, target: Target) -> None:
         """Raise 403 unless ``rule`` (an action's) lets the caller."""
-        self._enforce(caller, (rule,), target)
+        self._enforce(caller, rule, target)
 
     def hidden(self, caller: Caller, noun: Noun, target: Target) -> frozenset[str]:
         """The attributes of this that the caller does not get to see."""
@@ -71,49 +69,62 @@ class Guard:
     def _visibility(self, noun: Noun) -> tuple[tuple[str, str], ...]:
         rules = self._attribute_rules.get(noun.collection)
         if rules is None:
-            named = ((name, f"get_{_name(noun)}:{name}") for name in ATTRIBUTES[noun.collection])
+            named = ((name, f"{_rule('get', noun)}:{name}") for name in ATTRIBUTES[noun.collection])
             rules = self._attribute_rules[noun.collection] = tuple(
                 (name, rule) for name, rule in named if self.policy.known(rule)
             )
         return rules
 
-    def _given(self, noun: Noun, values: Mapping[str, Any], given: Iterable[str], *, creating: bool) -> Iterator[str]:
-        attributes = ATTRIBUTES[noun.collection]
-        for name in given:
-            attribute = attributes.get(name)
-            if attribute is None or not attribute.policy:
-                continue
-            if creating and _same(values.get(name), attribute.default):
-                continue
-            yield name
-
-    def _rules(self, action: str, noun: Noun, values: Mapping[str, Any], given: Iterable[str]) -> Iterator[str]:
-        yield action
-        for name in given:
-            yield f"{action}:{name}"
-            value = values.get(name)
-            if isinstance(value, dict) and name == "external_gateway_info":
-                yield from (f"{action}:{name}:{part}" for part in value)
-            elif isinstance(value, list):
-                parts = dict.fromkeys(part for item in value if isinstance(item, dict) for part in item)
-                yield from (f"{action}:{name}:{part}" for part in parts)
-
-    def _enforce(self, caller: Caller, rules: Iterable[str], target: Target, *, or_hidden: str = "") -> None:
-        asked = list(rules)
-        refused = self.policy.check_all(caller, asked, target)
-        if refused is None:
+    def _enforce(self, caller: Caller, asked: "_Asked", target: Target, *, or_hidden: str = "") -> None:
+        if self._all(caller, asked, target):
             return
         if or_hidden and not self.policy.check(caller, or_hidden, target):
             raise hidden_not_found()
         raise disallowed(_told(asked))
 
+    def _all(self, caller: Caller, asked: "_Asked", target: Target) -> bool:
+        if isinstance(asked, str):
+            return self.policy.check(caller, asked, target)
+        return all(self._all(caller, part, target) for part in asked)
 
-def _told(rules: list[str]) -> str:
-    """As oslo.policy prints the whole check: ``(rule:create_port and rule:create_port:binding:host_id)``."""
-    text = f"rule:{rules[0]}"
-    for rule in rules[1:]:
-        text = f"({text} and rule:{rule})"
-    return text
+
+_Asked = str | list["_Asked"]
+"""Rules that must all say yes, nested as Neutron nests them: the refusal prints them so."""
+
+
+def _asked(action: str, noun: Noun, body: Body, *, creating: bool) -> _Asked:
+    """The rules of a request: the action's, those of attributes that were given, those of parts of attributes.
+
+    On create an attribute counts as given when its value is not the default.
+    """
+    rule = _rule(action, noun)
+    asked: _Asked = rule
+    for name, attribute in ATTRIBUTES[noun.collection].items():
+        if not attribute.policy or name not in body.given:
+            continue
+        value = body.values.get(name)
+        if creating and _same(value, attribute.default):
+            continue
+        named = f"{rule}:{name}"
+        parts = _parts(name, value)
+        asked = [asked, [named, [f"{named}:{part}" for part in parts]] if parts else named]
+    return asked
+
+
+def _parts(name: str, value: Any) -> list[str]:
+    """The parts of an attribute that have rules of their own: those of a gateway, those of each dictionary in a list."""
+    if isinstance(value, dict):
+        return [part for part in _GATEWAY if part in value] if name == "external_gateway_info" else []
+    if isinstance(value, list):
+        return [part for item in value if isinstance(item, dict) for part in item]
+    return []
+
+
+def _told(asked: _Asked) -> str:
+    """As oslo.policy prints it: ``(rule:create_port and rule:create_port:binding:host_id)``."""
+    if isinstance(asked, str):
+        return f"rule:{asked}"
+    return f"({' and '.join(map(_told, asked))})"
 
 
 def _same(value: Any, default: Any) -> bool:
@@ -122,5 +133,10 @@ def _same(value: Any, default: Any) -> bool:
     return type(value) is type(default) and bool(value == default)
 
 
-def _name(noun: Noun) -> str:
-    return _RULE_NOUNS.get(noun.singular, noun.singular)
+def _rule(action: str, noun: Noun) -> str:
+    return _named(action, noun.singular)
+
+
+@functools.cache
+def _named(action: str, singular: str) -> str:
+    return f"{action}_{_RULE_NOUNS.get(singular, singular)}"
