@@ -55,7 +55,9 @@ def overlap(one: str, other: str) -> bool:
     """Whether two prefixes share an address."""
     a, b = network(one), network(other)
     return (
-        a.version == b.version and a.network_address <= b.broadcast_address and b.network_address <= a.broadcast_address
+        a.version == b.version
+        and int(a.network_address) <= int(b.broadcast_address)
+        and int(b.network_address) <= int(a.broadcast_address)
     )
 
 
@@ -114,11 +116,7 @@ def subtract(cidrs: Iterable[str], without: Iterable[str]) -> list[Interval]:
 def prefixes_of(spans: Iterable[Interval], version: int) -> list[str]:
     """The fewest prefixes that cover just these addresses, in order."""
     kind = ipaddress.IPv4Address if version == 4 else ipaddress.IPv6Address
-    return [
-        str(net)
-        for first, last in spans
-        for net in ipaddress.summarize_address_range(kind(first), kind(last))
-    ]
+    return [str(net) for first, last in spans for net in ipaddress.summarize_address_range(kind(first), kind(last))]
 
 
 def collapsed(cidrs: Iterable[str], version: int) -> tuple[str, ...]:

@@ -64,27 +64,30 @@ def _floatingip_depends(model: Readable, floating_ip: e.FloatingIp) -> tuple[obj
 
 
 def _brief(forwarding: e.PortForwarding) -> dict[str, Any]:
-    shown: dict[str, Any] = {
+    """As in its floating IP's document: without ranges."""
+    return {
+        "id": forwarding.id,
         "protocol": forwarding.protocol,
         "internal_ip_address": forwarding.internal_ip_address,
+        "internal_port_id": forwarding.internal_port_id,
+        **_numbers(forwarding),
     }
-    _ports(forwarding, shown)
+
+
+def _numbers(forwarding: e.PortForwarding) -> dict[str, int]:
+    """The ports, where it is one and not several."""
+    shown = {}
+    if forwarding.external_port_start == forwarding.external_port_end:
+        shown["external_port"] = forwarding.external_port_start
+    if forwarding.internal_port_start == forwarding.internal_port_end:
+        shown["internal_port"] = forwarding.internal_port_start
     return shown
 
 
-def _ports(forwarding: e.PortForwarding, shown: dict[str, Any]) -> None:
-    """Both as a range; as a number too when it is one."""
-    for side in ("external", "internal"):
-        start, end = getattr(forwarding, f"{side}_port_start"), getattr(forwarding, f"{side}_port_end")
-        shown[f"{side}_port_range"] = f"{start}:{end}"
-        if start == end:
-            shown[f"{side}_port"] = start
-
-
 def port_forwarding(model: Readable, forwarding: e.PortForwarding) -> dict[str, Any]:
-    """Ports as numbers and ranges."""
+    """Ports as ranges; as numbers too where it is one."""
     del model
-    shown = {
+    return {
         "id": forwarding.id,
         "protocol": forwarding.protocol,
         "internal_port_id": forwarding.internal_port_id,
@@ -93,9 +96,10 @@ def port_forwarding(model: Readable, forwarding: e.PortForwarding) -> dict[str, 
         "revision_number": forwarding.revision_number,
         "created_at": forwarding.created_at,
         "updated_at": forwarding.updated_at,
+        "external_port_range": f"{forwarding.external_port_start}:{forwarding.external_port_end}",
+        "internal_port_range": f"{forwarding.internal_port_start}:{forwarding.internal_port_end}",
+        **_numbers(forwarding),
     }
-    _ports(forwarding, shown)
-    return shown
 
 
 def floating_ip_pools(model: Readable, networks: Iterable[e.Network], project_id: str) -> list[dict[str, Any]]:

@@ -48,7 +48,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     default_availability_zones: Annotated[
         tuple[str, ...], Meta(description="Availability zone hints of networks and routers that come without.")
     ] = ()
-    max_routes: Annotated[int, Meta(ge=0, description="Extra routes of one router.")] = 30
     max_fixed_ips_per_port: Annotated[int, Meta(ge=1, description="Fixed addresses of one port.")] = 5
     max_allowed_address_pair: Annotated[int, Meta(ge=0, description="Allowed address pairs of one port.")] = 10
     default_quotas: Annotated[

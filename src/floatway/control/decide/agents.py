@@ -10,6 +10,7 @@ import msgspec
 
 from floatway.control import entities as e
 from floatway.control.caller import Caller
+from floatway.control.decide import dvr_ports
 from floatway.control.draft import Draft
 from floatway.control.settings import Settings
 
@@ -54,18 +55,22 @@ def report(draft: Draft, values: dict[str, Any]) -> e.Agent:
     }
     if known:
         started = {"started_at": now} if values.get("started") else {}
-        return draft.put(msgspec.structs.replace(known[0], heartbeat_timestamp=now, **said, **started))
-    return draft.put(
-        e.Agent(
-            id=draft.new_id(),
-            agent_type=values["agent_type"],
-            host=values["host"],
-            created_at=now,
-            started_at=now,
-            heartbeat_timestamp=now,
-            **{"binary": "", **said},
+        agent = draft.put(msgspec.structs.replace(known[0], heartbeat_timestamp=now, **said, **started))
+    else:
+        agent = draft.put(
+            e.Agent(
+                id=draft.new_id(),
+                agent_type=values["agent_type"],
+                host=values["host"],
+                created_at=now,
+                started_at=now,
+                heartbeat_timestamp=now,
+                **{"binary": "", **said},
+            )
         )
-    )
+    if not known or known[0].configurations != agent.configurations:
+        dvr_ports.agent_changed(draft, agent.host)
+    return agent
 
 
 def update(draft: Draft, caller: Caller, agent: e.Agent, values: dict[str, Any]) -> e.Agent:
@@ -81,3 +86,4 @@ def delete(draft: Draft, caller: Caller, agent: e.Agent) -> None:
     for binding in draft.find(e.AgentBinding, "agent", agent.id):
         draft.remove(binding)
     draft.remove(agent)
+    dvr_ports.agent_changed(draft, agent.host)

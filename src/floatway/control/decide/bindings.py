@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from floatway.control.caller import Caller
-from floatway.control.decide import binding
+from floatway.control.decide import binding, floatingips
 from floatway.control.decide.binding import Plug
 from floatway.control.draft import Draft
 from floatway.control.entities import Network, Port, PortBinding
@@ -79,10 +79,10 @@ def update(draft: Draft, caller: Caller, one: PortBinding, values: dict[str, Any
         raise _exists(port.id, plug.host)
     if one.status == "ACTIVE":
         asked = {"binding:host_id": plug.host, "binding:vnic_type": plug.vnic_type, "binding:profile": plug.profile}
-        port = binding.with_status(binding.changed(draft, draft.need(Network, port.network_id), port, asked))
-        if port.binding_vif_type == "binding_failed":
+        moved = binding.changed(draft, draft.need(Network, port.network_id), port, asked)
+        if moved.binding_vif_type == "binding_failed":
             raise binding.failed(port.id, plug.host)
-        return _active(draft.put(port))
+        return _active(_put(draft, port, moved))
     changed = _plugged(draft, port, plug)
     if changed.id != one.id:
         draft.remove(one)
@@ -98,8 +98,7 @@ def delete(draft: Draft, caller: Caller, one: PortBinding) -> None:
         draft.remove(one)
         draft.touch(port)
         return
-    unbound = binding.changed(draft, draft.need(Network, port.network_id), port, {"binding:host_id": ""})
-    draft.put(binding.with_status(unbound))
+    _put(draft, port, binding.changed(draft, draft.need(Network, port.network_id), port, {"binding:host_id": ""}))
 
 
 def activate(draft: Draft, caller: Caller, port: Port, host: str) -> PortBinding:
@@ -119,7 +118,7 @@ def activate(draft: Draft, caller: Caller, port: Port, host: str) -> PortBinding
     left = msgspec.structs.replace(_active(port), status="INACTIVE", vif_type="unbound", vif_details={})
     if left.host:
         draft.put(left)
-    port = msgspec.structs.replace(
+    moved = msgspec.structs.replace(
         port,
         binding_host_id=one.host,
         binding_vnic_type=one.vnic_type,
@@ -128,7 +127,15 @@ def activate(draft: Draft, caller: Caller, port: Port, host: str) -> PortBinding
         binding_vif_details=binding.on_port(one.vif_details),
         up_hosts=(),
     )
-    return _active(draft.put(binding.with_status(port)))
+    return _active(_put(draft, port, moved))
+
+
+def _put(draft: Draft, before: Port, after: Port) -> Port:
+    """Floating IPs hear of a port that moved."""
+    after = draft.put(binding.with_status(after))
+    if after.binding_host_id != before.binding_host_id:
+        floatingips.port_changed(draft, before, after)
+    return after
 
 
 def _plugged(draft: Draft, port: Port, plug: Plug) -> PortBinding:

@@ -6,12 +6,22 @@
 Both belong to no project; nobody but these rules makes or deletes them.
 """
 
+import msgspec
+
 from floatway.control import entities as e
 from floatway.control.caller import ADMIN
 from floatway.control.decide import owners, ports
 from floatway.control.draft import Draft
 
-__all__ = ["interfaces", "remove_snat_ports", "sync_agent_gateway", "sync_floating_ip", "sync_snat_ports"]
+__all__ = [
+    "agent_changed",
+    "host_of",
+    "interfaces",
+    "remove_snat_ports",
+    "sync_agent_gateway",
+    "sync_floating_ip",
+    "sync_snat_ports",
+]
 
 _L3_AGENT = "L3 agent"
 _DVR_MODES = ("dvr", "dvr_snat")
@@ -27,28 +37,41 @@ def _snat_ports(draft: Draft, router_id: str) -> list[e.Port]:
 
 
 def sync_snat_ports(draft: Draft, router: e.Router) -> None:
-    """As many centralised SNAT ports as the router's IPv4 (and IPv6) interface subnets ask for."""
-    wanted: dict[str, e.Port] = {}
+    """As many centralised SNAT ports as the router's interfaces ask for: one for each IPv4 subnet, one for all IPv6 of a network."""
+    wanted: dict[str, str] = {}
     if router.distributed and router.gateway is not None:
-        wanted = {ip.subnet_id: port for port in interfaces(draft, router.id) for ip in port.fixed_ips}
-    have = {ip.subnet_id: port for port in _snat_ports(draft, router.id) for ip in port.fixed_ips}
-    for subnet_id, port in have.items():
-        if subnet_id not in wanted:
+        wanted = {ip.subnet_id: port.network_id for port in interfaces(draft, router.id) for ip in port.fixed_ips}
+    for port in _snat_ports(draft, router.id):
+        left = tuple(ip for ip in port.fixed_ips if ip.subnet_id in wanted)
+        if not left:
             ports.delete(draft, ADMIN, port, l3_check=False)
-    for subnet_id, port in wanted.items():
+        elif left != port.fixed_ips:
+            draft.put(msgspec.structs.replace(port, fixed_ips=left))
+    have = {ip.subnet_id for port in _snat_ports(draft, router.id) for ip in port.fixed_ips}
+    for subnet_id, network_id in wanted.items():
         if subnet_id not in have:
-            ports.create(
-                draft,
-                ADMIN,
-                {
-                    "project_id": "",
-                    "network_id": port.network_id,
-                    "fixed_ips": [{"subnet_id": subnet_id}],
-                    "device_id": router.id,
-                    "device_owner": owners.CENTRALIZED_SNAT,
-                },
-                quota=False,
-            )
+            _serve_snat(draft, router, network_id, subnet_id)
+
+
+def _serve_snat(draft: Draft, router: e.Router, network_id: str, subnet_id: str) -> None:
+    if draft.need(e.Subnet, subnet_id).ip_version == 6:
+        for port in _snat_ports(draft, router.id):
+            if port.network_id == network_id and any(":" in ip.ip_address for ip in port.fixed_ips):
+                has = [{"subnet_id": ip.subnet_id, "ip_address": ip.ip_address} for ip in port.fixed_ips]
+                ports.update(draft, ADMIN, port, {"fixed_ips": [*has, {"subnet_id": subnet_id}]})
+                return
+    ports.create(
+        draft,
+        ADMIN,
+        {
+            "project_id": "",
+            "network_id": network_id,
+            "fixed_ips": [{"subnet_id": subnet_id}],
+            "device_id": router.id,
+            "device_owner": owners.CENTRALIZED_SNAT,
+        },
+        quota=False,
+    )
 
 
 def remove_snat_ports(draft: Draft, router_id: str) -> None:
@@ -62,6 +85,26 @@ def sync_floating_ip(draft: Draft, floating_ip: e.FloatingIp, *hosts: str) -> No
     for host in dict.fromkeys(hosts):
         if host:
             sync_agent_gateway(draft, floating_ip.floating_network_id, host)
+
+
+def host_of(draft: Draft, floating_ip: e.FloatingIp) -> str:
+    """The host of the port behind a floating IP, "" when there is none."""
+    port = draft.get(e.Port, floating_ip.port_id) if floating_ip.port_id else None
+    return port.binding_host_id if port is not None else ""
+
+
+def agent_changed(draft: Draft, host: str) -> None:
+    """An L3 agent came, went, or has another mode: floating IPs of ports there, and ports that it had for them."""
+    networks = {
+        floating_ip.floating_network_id
+        for port_id in draft.bucket(e.Port, "host", host)
+        for floating_ip in draft.find(e.FloatingIp, "port", port_id)
+    }
+    for port in draft.find(e.Port, "host", host):
+        if port.device_owner == owners.AGENT_GATEWAY:
+            networks.add(port.network_id)
+    for network_id in sorted(networks):
+        sync_agent_gateway(draft, network_id, host)
 
 
 def sync_agent_gateway(draft: Draft, network_id: str, host: str) -> None:

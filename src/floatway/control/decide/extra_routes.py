@@ -7,6 +7,7 @@ import msgspec
 
 from floatway.control import entities as e
 from floatway.control import prefixes as p
+from floatway.control.decide import quotas
 from floatway.control.draft import Draft
 from floatway.control.errors import bad_request
 
@@ -39,17 +40,12 @@ def set_routes(draft: Draft, router: e.Router, routes: Sequence[e.HostRoute]) ->
     """Just these.
 
     Raises:
-        ApiError: 400 InvalidRoutes, RoutesExhausted.
+        ApiError: 400 InvalidRoutes, 409 OverQuota.
     """
-    if len(routes) > draft.settings.max_routes:
-        raise bad_request(
-            "RoutesExhausted",
-            f"Unable to complete operation for {router.id}. The number of routes exceeds the maximum"
-            f" {draft.settings.max_routes}.",
-        )
     ips = [ip for port in draft.find(e.Port, "device", router.id) for ip in port.fixed_ips]
     cidrs = [subnet.cidr for ip in ips if (subnet := draft.get(e.Subnet, ip.subnet_id)) is not None]
     check(routes, cidrs, {ip.ip_address for ip in ips})
+    quotas.check(draft, router.project_id, quotas.PER_ROUTER, len(routes))
     return draft.put(msgspec.structs.replace(router, routes=tuple(routes)))
 
 
@@ -62,7 +58,7 @@ def check(routes: Sequence[e.HostRoute], cidrs: Sequence[str], addresses: set[st
     for route in routes:
         if not any(p.address(route.nexthop) in p.network(cidr) for cidr in cidrs):
             raise _invalid(routes, "the nexthop is not connected with router")
-        if route.nexthop in addresses:
+        if str(p.address(route.nexthop)) in addresses:
             raise _invalid(routes, "the nexthop is used by router")
 
 

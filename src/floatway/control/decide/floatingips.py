@@ -7,17 +7,26 @@
 DOWN while it is not associated; ACTIVE when the host says so.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from floatway.control import entities as e
 from floatway.control.caller import ADMIN, Caller
-from floatway.control.decide import dvr_ports, owners, ports, quotas, sharing
+from floatway.control.decide import dvr_ports, owners, ports, quotas, sharing, visible
 from floatway.control.draft import Draft
 from floatway.control.errors import ApiError, bad_request, conflict, not_found
 
-__all__ = ["create", "delete", "disassociate", "find_router", "port_changed", "port_deleted", "update"]
+__all__ = [
+    "create",
+    "delete",
+    "disassociate",
+    "find_router",
+    "network_deleted",
+    "port_changed",
+    "port_deleted",
+    "update",
+]
 
 _SERVICED_ROUTER_OWNERS = (
     owners.ROUTER_GATEWAY,
@@ -25,6 +34,8 @@ _SERVICED_ROUTER_OWNERS = (
     owners.FLOATING_IP,
     owners.AGENT_GATEWAY,
 )
+_BRIDGED: Final = frozenset({"normal", "smart-nic", "virtio-forwarder"})
+"""Kinds of virtual NICs whose packets a virtual bridge sees."""
 
 
 def _bad(message: str) -> ApiError:
@@ -61,7 +72,7 @@ def create(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.FloatingIp
         raise _bad("fixed_ip_address cannot be specified without a port_id")
     floating_ip = draft.put(floating_ip)
     if values.get("port_id"):
-        floating_ip = _associate(draft, floating_ip, values["port_id"], values.get("fixed_ip_address"))
+        floating_ip = _associate(draft, caller, floating_ip, values["port_id"], values.get("fixed_ip_address"))
     return floating_ip
 
 
@@ -71,25 +82,17 @@ def update(draft: Draft, caller: Caller, floating_ip: e.FloatingIp, values: dict
     Raises:
         ApiError: 400, 404, 409.
     """
-    del caller
     if "description" in values:
         floating_ip = draft.put(msgspec.structs.replace(floating_ip, description=values["description"]))
-    if (
-        values.get("fixed_ip_address")
-        and not values.get("port_id")
-        and ("port_id" in values or not floating_ip.port_id)
-    ):
+    if values.get("fixed_ip_address") and not values.get("port_id"):
         raise _bad("fixed_ip_address cannot be specified without a port_id")
-    if "port_id" in values and not values["port_id"]:
+    if "port_id" not in values:
+        return floating_ip
+    if not values["port_id"]:
         return disassociate(draft, floating_ip)
-    port_id = values.get("port_id") or (floating_ip.port_id if "fixed_ip_address" in values else None)
-    if port_id:
-        if draft.has(e.PortForwarding, "floatingip", floating_ip.id):
-            raise conflict(
-                "FipInUseByPortForwarding", f"Floating IP {floating_ip.id} in use by Port Forwarding resources."
-            )
-        return _associate(draft, floating_ip, port_id, values.get("fixed_ip_address"))
-    return floating_ip
+    associated = _associate(draft, caller, floating_ip, values["port_id"], values.get("fixed_ip_address"))
+    _check_unforwarded(draft, floating_ip)
+    return associated
 
 
 def delete(draft: Draft, caller: Caller, floating_ip: e.FloatingIp) -> None:
@@ -99,11 +102,10 @@ def delete(draft: Draft, caller: Caller, floating_ip: e.FloatingIp) -> None:
         ApiError: 409 while port forwardings use it.
     """
     del caller
-    if draft.has(e.PortForwarding, "floatingip", floating_ip.id):
-        raise conflict("FipInUseByPortForwarding", f"Floating IP {floating_ip.id} in use by Port Forwarding resources.")
-    hosts = _host(draft, floating_ip)
+    _check_unforwarded(draft, floating_ip)
+    host = dvr_ports.host_of(draft, floating_ip)
     draft.remove(floating_ip)
-    dvr_ports.sync_floating_ip(draft, floating_ip, hosts)
+    dvr_ports.sync_floating_ip(draft, floating_ip, host)
     port = draft.get(e.Port, floating_ip.floating_port_id)
     if port is not None:
         ports.delete(draft, ADMIN, port, l3_check=False)
@@ -112,7 +114,7 @@ def delete(draft: Draft, caller: Caller, floating_ip: e.FloatingIp) -> None:
 def disassociate(draft: Draft, floating_ip: e.FloatingIp) -> e.FloatingIp:
     """The address stays, and leads nowhere. Port forwardings keep their router."""
     forwarding = draft.has(e.PortForwarding, "floatingip", floating_ip.id)
-    host = _host(draft, floating_ip)
+    host = dvr_ports.host_of(draft, floating_ip)
     after = draft.put(
         msgspec.structs.replace(
             floating_ip,
@@ -130,6 +132,13 @@ def port_deleted(draft: Draft, port: e.Port) -> None:
     """Floating IPs let go of a port that goes."""
     for floating_ip in draft.find(e.FloatingIp, "port", port.id):
         disassociate(draft, floating_ip)
+
+
+def network_deleted(draft: Draft, network: e.Network) -> None:
+    """An external network goes, and its floating IPs that lead nowhere with it."""
+    for floating_ip in draft.find(e.FloatingIp, "network", network.id):
+        if not floating_ip.port_id and not draft.has(e.PortForwarding, "floatingip", floating_ip.id):
+            delete(draft, ADMIN, floating_ip)
 
 
 def port_changed(draft: Draft, before: e.Port, after: e.Port) -> None:
@@ -200,14 +209,12 @@ def _port_values(network: e.Network, id_: str, values: dict[str, Any]) -> dict[s
     return {**port, "fixed_ips": [wanted]} if wanted else port
 
 
-def _host(draft: Draft, floating_ip: e.FloatingIp) -> str:
-    port = draft.get(e.Port, floating_ip.port_id) if floating_ip.port_id else None
-    return port.binding_host_id if port is not None else ""
-
-
-def _associate(draft: Draft, floating_ip: e.FloatingIp, port_id: str, wanted: str | None) -> e.FloatingIp:
-    port = draft.need(e.Port, port_id)
-    if port.project_id != floating_ip.project_id:
+def _associate(
+    draft: Draft, caller: Caller, floating_ip: e.FloatingIp, port_id: str, wanted: str | None
+) -> e.FloatingIp:
+    port = visible.port(draft, caller, port_id)
+    _check_forwardings(draft, port)
+    if port.project_id != floating_ip.project_id and not caller.is_admin:
         raise _bad(
             f"Cannot process floating IP association with Port {port_id}, since that port is owned by a different project"
         )
@@ -215,7 +222,8 @@ def _associate(draft: Draft, floating_ip: e.FloatingIp, port_id: str, wanted: st
         raise _bad(f"Port {port_id} is unable to be assigned a floating IP")
     ip = _fixed_ip(port, wanted)
     router = find_router(draft, floating_ip.floating_network_id, port, ip.subnet_id)
-    _check_forwardings(draft, port, router)
+    if router.distributed and port.binding_vnic_type not in _BRIDGED:
+        raise _bad("Port VNIC type is not valid to associate a FIP in DVR mode")
     for other in draft.find(e.FloatingIp, "port", port_id):
         same = other.floating_network_id == floating_ip.floating_network_id and other.fixed_ip_address == ip.ip_address
         if same and other.id != floating_ip.id:
@@ -225,7 +233,7 @@ def _associate(draft: Draft, floating_ip: e.FloatingIp, port_id: str, wanted: st
                 f" fixed IP {ip.ip_address}, as that fixed IP already has a floating IP on external network"
                 f" {floating_ip.floating_network_id}.",
             )
-    before = _host(draft, floating_ip)
+    before = dvr_ports.host_of(draft, floating_ip)
     moved = (port_id, ip.ip_address, router.id) != (
         floating_ip.port_id,
         floating_ip.fixed_ip_address,
@@ -263,10 +271,18 @@ def _fixed_ip(port: e.Port, wanted: str | None) -> e.FixedIp:
     return v4[0]
 
 
-def _check_forwardings(draft: Draft, port: e.Port, router: e.Router) -> None:
+def _check_forwardings(draft: Draft, port: e.Port) -> None:
     """With a distributed router a port has a floating IP of its own or ports of another's, not both."""
-    if router.distributed and draft.has(e.PortForwarding, "port", port.id):
-        raise bad_request(
-            "PortHasPortForwarding",
-            f"Cannot associate floating IP to port {port.id} because it already has a Port Forwarding binding.",
-        )
+    for forwarding in draft.find(e.PortForwarding, "port", port.id)[:1]:
+        other = draft.need(e.FloatingIp, forwarding.floatingip_id)
+        router = draft.get(e.Router, other.router_id) if other.router_id else None
+        if router is not None and router.distributed:
+            raise bad_request(
+                "PortHasPortForwarding",
+                f"Cannot associate floating IP to port {port.id} because it already has a Port Forwarding binding.",
+            )
+
+
+def _check_unforwarded(draft: Draft, floating_ip: e.FloatingIp) -> None:
+    if draft.has(e.PortForwarding, "floatingip", floating_ip.id):
+        raise conflict("FipInUseByPortForwarding", f"Floating IP {floating_ip.id} in use by Port Forwarding resources.")

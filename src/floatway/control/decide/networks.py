@@ -6,7 +6,7 @@ import msgspec
 
 from floatway.control import entities as e
 from floatway.control.caller import Caller
-from floatway.control.decide import availability_zones, owners, ports, quotas, segments, sharing, subnets
+from floatway.control.decide import availability_zones, floatingips, owners, ports, quotas, segments, sharing, subnets
 from floatway.control.draft import Draft
 from floatway.control.errors import conflict, invalid_input
 
@@ -74,11 +74,12 @@ def update(draft: Draft, caller: Caller, network: e.Network, values: dict[str, A
 
 
 def delete(draft: Draft, caller: Caller, network: e.Network) -> None:
-    """Delete it with its subnets and the system's own ports.
+    """Delete it with its subnets, the system's own ports, and floating IPs that lead nowhere.
 
     Raises:
         ApiError: 409 NetworkInUse while any other port is on it.
     """
+    floatingips.network_deleted(draft, network)
     in_use = [port for port in draft.find(e.Port, "network", network.id) if port.device_owner not in _AUTO_DELETE]
     if in_use:
         listed = ", ".join(sorted(port.id for port in in_use[:10]))

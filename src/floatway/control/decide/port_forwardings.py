@@ -10,9 +10,9 @@ import msgspec
 
 from floatway.control import entities as e
 from floatway.control.caller import Caller
-from floatway.control.decide import floatingips
+from floatway.control.decide import floatingips, visible
 from floatway.control.draft import Draft
-from floatway.control.errors import ApiError, bad_request, conflict, not_found
+from floatway.control.errors import ApiError, bad_request, conflict
 
 __all__ = ["create", "delete", "port_changed", "port_deleted", "update"]
 
@@ -82,6 +82,9 @@ def delete(draft: Draft, caller: Caller, forwarding: e.PortForwarding) -> None:
     """Lead nowhere; the last one lets the floating IP go of its router."""
     del caller
     draft.remove(forwarding)
+    port = draft.get(e.Port, forwarding.internal_port_id)
+    if port is not None:
+        draft.touch(port)
     floating_ip = draft.get(e.FloatingIp, forwarding.floatingip_id)
     if floating_ip is not None and not draft.has(e.PortForwarding, "floatingip", floating_ip.id):
         draft.put(msgspec.structs.replace(floating_ip, router_id=None, status="DOWN"))
@@ -117,24 +120,34 @@ def _range(values: dict[str, Any], side: str) -> Range | None:
 
 
 def _store(draft: Draft, caller: Caller, floating_ip: e.FloatingIp, forwarding: e.PortForwarding) -> e.PortForwarding:
-    port = draft.get(e.Port, forwarding.internal_port_id)
-    if port is None or not (caller.is_admin or port.project_id == caller.project_id):
-        raise not_found(e.Port.KIND, forwarding.internal_port_id)
-    subnet_id = _subnet(port, forwarding)
-    router = floatingips.find_router(draft, floating_ip.floating_network_id, port, subnet_id)
+    _check_ranges(forwarding)
+    _check_collisions(draft, forwarding)
+    port = visible.port(draft, caller, forwarding.internal_port_id)
+    _check_free(draft, forwarding)
+    router = _router(draft, floating_ip, port, forwarding)
     if floating_ip.router_id and floating_ip.router_id != router.id:
         raise _bad(
             f"The Floating IP {floating_ip.id} had been set on router {floating_ip.router_id}, the internal Neutron port"
             f" {port.id} can not reach it"
         )
-    _check_bound(draft, floating_ip, forwarding, router)
-    _check_ranges(forwarding)
-    _check_collisions(draft, forwarding)
-    if floating_ip.router_id != router.id:
-        draft.put(msgspec.structs.replace(floating_ip, router_id=router.id))
-    else:
-        draft.touch(floating_ip)
+    before = draft.get(e.PortForwarding, forwarding.id)
+    if before == forwarding:
+        return forwarding
+    draft.touch(msgspec.structs.replace(floating_ip, router_id=router.id))
+    draft.touch(port)
     return draft.put(forwarding)
+
+
+def _router(draft: Draft, floating_ip: e.FloatingIp, port: e.Port, forwarding: e.PortForwarding) -> e.Router:
+    """The router between the two; that it does not exist is a bad request here."""
+    subnet_id = _subnet(port, forwarding)
+    try:
+        return floatingips.find_router(draft, floating_ip.floating_network_id, port, subnet_id)
+    except ApiError as error:
+        raise _bad(
+            f"External network {floating_ip.floating_network_id} is not reachable from subnet {subnet_id}. Cannot set Port"
+            f" forwarding for port {port.id} with Floating IP {floating_ip.id}"
+        ) from error
 
 
 def _subnet(port: e.Port, forwarding: e.PortForwarding) -> str:
@@ -144,22 +157,22 @@ def _subnet(port: e.Port, forwarding: e.PortForwarding) -> str:
     for ip in v4:
         if ip.ip_address == forwarding.internal_ip_address:
             return ip.subnet_id
+    shown = [{"subnet_id": ip.subnet_id, "ip_address": ip.ip_address} for ip in v4]
     raise _bad(
-        f"Requested internal IP address {forwarding.internal_ip_address} is not one of the internal port {port.id}'s IP addresses"
+        f"Requested internal IP address {forwarding.internal_ip_address} is not suitable for internal neutron port {port.id},"
+        f" as its fixed_ips are {shown}"
     )
 
 
-def _check_bound(draft: Draft, floating_ip: e.FloatingIp, forwarding: e.PortForwarding, router: e.Router) -> None:
-    if not router.distributed:
-        return
-    for other in draft.find(e.FloatingIp, "port", forwarding.internal_port_id):
-        if other.fixed_ip_address == forwarding.internal_ip_address:
-            raise conflict(
-                "PortHasBindingFloatingIP",
-                f"Cannot create port forwarding to floating IP {floating_ip.floating_ip_address} ({floating_ip.id}) with port"
-                f" {forwarding.internal_port_id} using fixed IP {forwarding.internal_ip_address}, as that port already has a"
-                " binding floating IP.",
-            )
+def _check_free(draft: Draft, forwarding: e.PortForwarding) -> None:
+    """A port that has a floating IP of its own is reached by that."""
+    for other in draft.find(e.FloatingIp, "port", forwarding.internal_port_id)[:1]:
+        raise conflict(
+            "PortHasBindingFloatingIP",
+            f"Cannot create port forwarding to floating IP {other.floating_ip_address} ({other.id}) with port"
+            f" {forwarding.internal_port_id} using fixed IP {forwarding.internal_ip_address}, as that port already has a"
+            " binding floating IP.",
+        )
 
 
 def _check_ranges(forwarding: e.PortForwarding) -> None:

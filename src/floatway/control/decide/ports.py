@@ -122,8 +122,9 @@ def update(draft: Draft, caller: Caller, port: Port, values: dict[str, Any]) -> 
     )
     network = draft.need(Network, port.network_id)
     port = draft.put(binding.with_status(binding.changed(draft, network, port, values)))
-    if port.fixed_ips != before.fixed_ips:
+    if (port.fixed_ips, port.binding_host_id) != (before.fixed_ips, before.binding_host_id):
         floatingips.port_changed(draft, before, port)
+        port_forwardings.port_changed(draft, port)
     return port
 
 

@@ -25,11 +25,13 @@ DEFAULTS: Final = {
     "subnetpool": -1,
     "port": 500,
     "router": 10,
+    "router_route": 30,
     "floatingip": 50,
     "security_group": 10,
     "security_group_rule": 100,
     "rbac_policy": 10,
 }
+PER_ROUTER: Final = "router_route"
 KINDS: Final[dict[str, type[e.Entity]]] = {
     "network": e.Network,
     "subnet": e.Subnet,
@@ -55,7 +57,9 @@ def limits(model: Readable, settings: Settings, project_id: str) -> dict[str, in
 
 
 def used(model: Readable, project_id: str, resource: str) -> int:
-    """How many the project has."""
+    """How many the project has. Routes are counted on each router, so a project has none."""
+    if resource == PER_ROUTER:
+        return 0
     return len(model.bucket(KINDS[resource], "project", project_id))
 
 

@@ -4,13 +4,16 @@ add by subnet    a port is made with the gateway's address         IPv6 subnets 
 add by port      the port's own addresses; one IPv4 subnet at most
 """
 
+import uuid
 from collections.abc import Sequence
 from typing import Any
+
+import msgspec
 
 from floatway.control import entities as e
 from floatway.control import prefixes as p
 from floatway.control.caller import ADMIN, Caller
-from floatway.control.decide import dvr_ports, owners, ports, router_gateway, sharing
+from floatway.control.decide import dvr_ports, owners, ports, router_gateway, sharing, visible
 from floatway.control.draft import Draft
 from floatway.control.errors import ApiError, bad_request, conflict, not_found
 
@@ -41,7 +44,7 @@ def add(draft: Draft, caller: Caller, router: e.Router, body: Any) -> dict[str, 
         port, subnets = _add_subnet(draft, caller, router, body["subnet_id"])
     draft.touch(draft.need(e.Router, router.id))
     dvr_ports.sync_snat_ports(draft, router)
-    return _document(router, port, subnets)
+    return _document(router, port, subnets, subnets[-1])
 
 
 def remove(draft: Draft, caller: Caller, router: e.Router, body: Any) -> dict[str, Any]:
@@ -58,7 +61,7 @@ def remove(draft: Draft, caller: Caller, router: e.Router, body: Any) -> dict[st
         port, subnets = _remove_subnet(draft, router, body["subnet_id"])
     draft.touch(draft.need(e.Router, router.id))
     dvr_ports.sync_snat_ports(draft, router)
-    return _document(router, port, subnets)
+    return _document(router, port, subnets, subnets[0])
 
 
 def _asked(body: Any) -> tuple[bool, bool]:
@@ -73,17 +76,21 @@ def _asked(body: Any) -> tuple[bool, bool]:
 
 
 def _is_uuid(value: Any) -> bool:
-    return isinstance(value, str) and len(value) == 36 and value.count("-") == 4
+    try:
+        return isinstance(value, str) and bool(uuid.UUID(value))
+    except ValueError:
+        return False
 
 
-def _document(router: e.Router, port: e.Port, subnets: Sequence[e.Subnet]) -> dict[str, Any]:
+def _document(router: e.Router, port: e.Port, subnets: Sequence[e.Subnet], one: e.Subnet) -> dict[str, Any]:
+    """``one`` of the subnets is named alone too: the last one added, the first one removed."""
     return {
         "id": router.id,
         "tenant_id": port.project_id,
         "project_id": port.project_id,
         "port_id": port.id,
         "network_id": port.network_id,
-        "subnet_id": subnets[-1].id if subnets else None,
+        "subnet_id": one.id,
         "subnet_ids": [subnet.id for subnet in subnets],
     }
 
@@ -150,9 +157,7 @@ def _v6_port(draft: Draft, router: e.Router, network_id: str) -> e.Port | None:
 
 
 def _add_port(draft: Draft, caller: Caller, router: e.Router, port_id: str) -> tuple[e.Port, list[e.Subnet]]:
-    port = draft.need(e.Port, port_id)
-    if not caller.is_admin and port.project_id != caller.project_id:
-        raise not_found(e.Port.KIND, port_id)
+    port = visible.port(draft, caller, port_id)
     if port.device_id:
         raise conflict(
             "PortInUse",
@@ -246,10 +251,9 @@ def _remove_subnet(draft: Draft, router: e.Router, subnet_id: str) -> tuple[e.Po
         if not any(ip.subnet_id == subnet_id for ip in port.fixed_ips):
             continue
         _check_unused(draft, router, subnet)
-        left = [ip for ip in port.fixed_ips if ip.subnet_id != subnet_id]
+        left = tuple(ip for ip in port.fixed_ips if ip.subnet_id != subnet_id)
         if left:
-            wanted = [{"subnet_id": ip.subnet_id, "ip_address": ip.ip_address} for ip in left]
-            ports.update(draft, ADMIN, port, {"fixed_ips": wanted})
+            draft.put(msgspec.structs.replace(port, fixed_ips=left))
         else:
             ports.delete(draft, ADMIN, port, l3_check=False)
         return port, [subnet]

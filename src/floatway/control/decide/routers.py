@@ -5,11 +5,12 @@ from typing import Any, Final
 import msgspec
 
 from floatway.control import entities as e
-from floatway.control.caller import Caller
+from floatway.control.caller import ADMIN, Caller
 from floatway.control.decide import (
     availability_zones,
     dvr_ports,
     extra_routes,
+    ports,
     quotas,
     router_gateway,
     router_interfaces,
@@ -57,10 +58,10 @@ def update(draft: Draft, caller: Caller, router: e.Router, values: dict[str, Any
             )
         after = _migrate(draft, msgspec.structs.replace(after, distributed=distributed))
     after = draft.put(after)
-    if "external_gateway_info" in values:
-        after = router_gateway.set_gateway(draft, caller, after, values["external_gateway_info"])
     if "routes" in values:
         after = extra_routes.set_routes(draft, after, extra_routes.routes_of(values["routes"] or ()))
+    if "external_gateway_info" in values:
+        after = router_gateway.set_gateway(draft, caller, after, values["external_gateway_info"])
     return after
 
 
@@ -124,9 +125,13 @@ def _given_routes(body: Any) -> tuple[e.HostRoute, ...]:
 
 
 def _migrate(draft: Draft, router: e.Router) -> e.Router:
-    """Interfaces are of the other kind from now on; SNAT ports come with a distributed router and go with it."""
-    for port in dvr_ports.interfaces(draft, router.id):
-        draft.put(msgspec.structs.replace(port, device_owner=router_interfaces.owner_of(router)))
+    """Interfaces are of the other kind from now on; SNAT and agent gateway ports come and go; it is scheduled anew."""
+    for binding in draft.find(e.AgentBinding, "object", router.id):
+        draft.remove(binding)
     router = draft.put(router)
+    for port in dvr_ports.interfaces(draft, router.id):
+        ports.update(draft, ADMIN, port, {"device_owner": router_interfaces.owner_of(router)})
     dvr_ports.sync_snat_ports(draft, router)
+    for floating_ip in draft.find(e.FloatingIp, "router", router.id):
+        dvr_ports.sync_floating_ip(draft, floating_ip, dvr_ports.host_of(draft, floating_ip))
     return router
