@@ -6,7 +6,8 @@
 
 A rule runs at once against everything decided before it, so that racing requests see each other; its answer waits until
 its revision is durable, and readers see only what is. Where several servers share a store, a commit that finds the head
-moved takes in what others did and decides anew: rules are pure, so deciding twice does no harm.
+moved takes in what others did and decides anew: rules are pure, so deciding twice does no harm. A refusal, or a write that
+changes nothing, has no commit to prove that it was decided on the newest state: it waits for the one before it, or for the head.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from floatway.control.entities import KINDS, Entity
 from floatway.control.errors import ApiError, unavailable
 from floatway.control.settings import Settings
 from floatway.control.snapshot import Model, built
-from floatway.store.base import Change, Commit, Conflict, Store, StoreError
+from floatway.store.base import Change, Commit, Compacted, Conflict, Snapshot, Store, StoreError, Unreachable
 
 __all__ = ["Engine", "Written"]
 
@@ -42,14 +43,24 @@ class Written(msgspec.Struct, Generic[R], frozen=True):
 class _Pending:
     """A decided write that waits to become durable."""
 
-    __slots__ = ("changes", "decide", "done", "model", "result")
+    __slots__ = ("changes", "decide", "done", "model", "refused", "result")
 
     def __init__(self, decide: Callable[[Draft], Any], done: "asyncio.Future[Written[Any]]") -> None:
         self.decide = decide
         self.done = done
         self.result: Any = None
+        self.refused: ApiError | None = None
         self.changes: tuple[Change, ...] = ()
         self.model: Model | None = None
+
+    def settle(self) -> None:
+        """Tell whoever waits."""
+        if self.done.done():
+            return
+        if self.refused:
+            self.done.set_exception(self.refused)
+        else:
+            self.done.set_result(Written(self.result, cast("Model", self.model)))
 
 
 class Engine:
@@ -73,8 +84,7 @@ class Engine:
     async def start(self) -> None:
         """Load the newest snapshot and follow the store from there."""
         snapshot = await self.store.snapshot()
-        entities = [_DECODERS[kind].decode(body) for kind, _, body in snapshot.objects]
-        self.model = self._tentative = built(entities, snapshot.revision)
+        self.model = self._tentative = _loaded(snapshot)
         self._tasks = [asyncio.create_task(self._commit_forever(), name="commit")]
         if not self.store.exclusive:
             self._tasks.append(asyncio.create_task(self._follow(), name="follow"))
@@ -113,8 +123,14 @@ class Engine:
         return await self.reached(head)
 
     async def reached(self, revision: int) -> Model:
-        """The model once it is at ``revision`` or later."""
+        """The model once it is at ``revision`` or later.
+
+        Raises:
+            ApiError: 503 when it cannot get there.
+        """
         while self.model.revision < revision:
+            if self._broken:
+                raise unavailable(f"The store cannot be followed: {self._broken}")
             await self._moved.wait()
         return self.model
 
@@ -128,15 +144,20 @@ class Engine:
             raise unavailable(f"The store does not accept writes: {self._broken or 'the server is stopping'}")
         pending = _Pending(decide, asyncio.get_running_loop().create_future())
         self._decide(pending)
-        if not pending.changes and not self._queue and not self._committing:
-            return Written(cast("R", pending.result), cast("Model", pending.model))
+        if not pending.changes and self.store.exclusive and not self._queue and not self._committing:
+            pending.settle()
+            return cast("Written[R]", pending.done.result())
         self._queue.append(pending)
         self._wake.set()
         return cast("Written[R]", await pending.done)
 
     def _decide(self, pending: _Pending) -> None:
         draft = Draft(self._tentative, self.settings, seconds=self._clock())
-        pending.result = pending.decide(draft)
+        try:
+            pending.result, pending.refused = pending.decide(draft), None
+        except ApiError as refused:
+            pending.result, pending.refused, pending.changes, pending.model = None, refused, (), self._tentative
+            return
         changed = draft.changes()
         pending.changes = tuple(
             Change(kind, id_, None if entity is None else _ENCODER.encode(entity)) for kind, id_, entity in changed
@@ -160,10 +181,10 @@ class Engine:
         while batch:
             expected = self.model.revision
             writes = [pending.changes for pending in batch if pending.changes]
+            if cast("Model", batch[0].model).revision != expected + bool(batch[0].changes):
+                self._redecide(batch)  # the model moved between deciding and now
+                continue
             if writes:
-                if cast("Model", batch[0].model).revision != expected + bool(batch[0].changes):
-                    self._redecide(batch)  # the model moved between deciding and now
-                    continue
                 try:
                     head = await self.store.commit(expected, writes)
                 except Conflict as moved:
@@ -174,9 +195,12 @@ class Engine:
                     self._advance(cast("Model", batch[-1].model))
                 else:  # others' commits came in by the watch before our own answer did: what is queued stands on old ground
                     self._redecide([])
+            elif not self.store.exclusive and (head := await self.store.head()) > self.model.revision:
+                await self.reached(head)
+                self._redecide(batch)
+                continue
             for pending in batch:
-                if not pending.done.done():
-                    pending.done.set_result(Written(pending.result, cast("Model", pending.model)))
+                pending.settle()
             return
 
     def _redecide(self, batch: list[_Pending]) -> None:
@@ -188,9 +212,9 @@ class Engine:
                 try:
                     self._decide(pending)
                     kept.append(pending)
-                except ApiError as refused:
+                except Exception as error:
                     if not pending.done.done():
-                        pending.done.set_exception(refused)
+                        pending.done.set_exception(error)
             waiting[:] = kept
 
     def _fail(self, error: BaseException) -> None:
@@ -211,18 +235,39 @@ class Engine:
 
     async def _follow(self) -> None:
         """Take in what other servers committed."""
-        async for commit in self.store.watch(self.model.revision):
-            if commit.revision <= self.model.revision:
-                continue
-            self._advance(applied(self.model, commit))
-            if not self._queue and not self._committing:
-                self._tentative = self.model
+        while not self._broken:
+            try:
+                await self._take_in()
+            except Unreachable:
+                continue  # reads and writes say so to whoever asks; it has been patient already
+            except StoreError as error:
+                self._broken = error
+                self._advance(self.model)  # who waits for a later one learns that it will not come
+
+    async def _take_in(self) -> None:
+        try:
+            async for commit in self.store.watch(self.model.revision):
+                if commit.revision > self.model.revision:
+                    self._taken_in(applied(self.model, commit))
+        except Compacted:  # we slept so long that the log no longer has what we missed
+            snapshot = await self.store.snapshot()
+            if snapshot.revision > self.model.revision:
+                self._taken_in(_loaded(snapshot))
+
+    def _taken_in(self, model: Model) -> None:
+        self._advance(model)
+        if not self._queue and not self._committing:
+            self._tentative = model
 
 
 def _bootstrap(draft: Draft) -> None:
     """What a new cloud begins with; of several servers that start at once, the first one's."""
     if draft.base.revision == 0:
         default_rules.bootstrap(draft)
+
+
+def _loaded(snapshot: Snapshot) -> Model:
+    return built([_DECODERS[kind].decode(body) for kind, _, body in snapshot.objects], snapshot.revision)
 
 
 def applied(model: Model, commit: Commit) -> Model:

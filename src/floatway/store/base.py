@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-__all__ = ["Change", "Commit", "Compacted", "Conflict", "Damaged", "Snapshot", "Store", "StoreError"]
+__all__ = ["Change", "Commit", "Compacted", "Conflict", "Damaged", "Snapshot", "Store", "StoreError", "Unreachable"]
 
 
 class Change(msgspec.Struct, frozen=True, array_like=True):
@@ -60,6 +60,10 @@ class Compacted(StoreError):  # noqa: N818
 
 class Damaged(StoreError):  # noqa: N818
     """A record is not what was stored: disk, or somebody's editor. The message names it."""
+
+
+class Unreachable(StoreError):  # noqa: N818
+    """The store did not answer in time. What was asked may have been done."""
 
 
 class Store(Protocol):

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
-from floatway.store.base import StoreError
+from floatway.store.base import StoreError, Unreachable
 from floatway.store.etcd_wire import Credentials, Fault, Token
 
 __all__ = ["Client", "EtcdError", "Member"]
@@ -110,7 +110,7 @@ class Client:
 
         Raises:
             EtcdError: etcd refused.
-            StoreError: nobody answered in time; whether it was done is not known.
+            Unreachable: nobody answered in time; whether it was done is not known.
         """
         body = _ENCODER.encode(request)
         end = asyncio.get_running_loop().time() + _PATIENCE
@@ -134,7 +134,7 @@ class Client:
             self.avoid(member)
             if asyncio.get_running_loop().time() > end:
                 told = "; ".join(f"{member}: {said}" for member, said in failures.items())
-                raise StoreError(f"no etcd member answers: {told}")
+                raise Unreachable(f"no etcd member answers: {told}")
             if len(failures) == len(self._members):
                 await asyncio.sleep(_PAUSE)
 

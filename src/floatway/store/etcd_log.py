@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from floatway.store.base import Commit, Compacted, StoreError
+from floatway.store.base import Commit, Compacted, StoreError, Unreachable
 from floatway.store.etcd_client import Client
 from floatway.store.etcd_layout import Entry, Keys, decoded
 from floatway.store.etcd_wire import Op, Range, RangeAnswer, TxnAnswer, Watch, WatchCreate, Watched, txn
@@ -94,7 +94,10 @@ class Log:
             Compacted: some are forgotten.
         """
         while True:
-            page = await self.page(revision)
+            try:
+                page = await self.page(revision)
+            except Unreachable:
+                continue  # it has been patient already
             for entry in page.entries:
                 for commit in entry.commits(revision):
                     yield commit
