@@ -259,11 +259,12 @@ def _expected_revision(request: Request) -> int | None:
         return None
     if len(numbers) > 1:
         raise bad_request("BadRequest", "Bad if-match request: Multiple revision_number etags are not supported.")
-    if not numbers[0].isdigit():
+    try:
+        return int(numbers[0])
+    except ValueError:
         raise bad_request(
             "BadRequest", "Bad if-match request: Revision number etag must be in the format of revision_number=<int>."
-        )
-    return int(numbers[0])
+        ) from None
 
 
 def _match(entity: e.Entity, expected: int | None) -> None:
