@@ -69,7 +69,7 @@ def main(
             cloud.down(state)
     click.echo(msgspec.json.format(msgspec.json.encode(summaries)).decode() if as_json else report.table(summaries))
     click.echo(f"failures with tracebacks: {state}/report/failures.txt", err=True)
-    if not any(one.passed + one.failed for one in summaries):
+    if not any(one.passed + one.failed + one.skipped for one in summaries):
         sys.exit(2)
     sys.exit(any(one.failed for one in summaries))
 
@@ -94,6 +94,7 @@ def run(names: tuple[str, ...], state: Path, regex: str, workers: int) -> list[r
             results.append(result)
             if report.failed_(result):
                 click.echo(f"  failed  {result.test}", err=True)
+                report.write(state / "report", summaries, {**everything, suite.name: results})
         everything[suite.name] = results
         summaries.append(report.summary(suite.name, results, time.monotonic() - began))
         report.write(state / "report", summaries, everything)
