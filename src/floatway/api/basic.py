@@ -10,7 +10,6 @@ Both files are read again when they change, and then every password is checked a
 
 import asyncio
 import base64
-import binascii
 import hashlib
 import secrets
 import time
@@ -28,7 +27,7 @@ from floatway.api.config import HttpBasicConfig, HttpBasicUser
 from floatway.api.flight import SingleFlight
 from floatway.api.throttle import Throttle
 from floatway.control.caller import Caller
-from floatway.control.errors import ApiError, unauthorized
+from floatway.control.errors import unauthorized
 
 __all__ = ["HttpBasic", "read_htpasswd", "read_users"]
 
@@ -201,18 +200,12 @@ def read_users(file: Path) -> dict[str, HttpBasicUser]:
 def _credentials(header: str) -> tuple[str, bytes]:
     scheme, _, encoded = header.partition(" ")
     try:
-        if scheme.lower() != "basic":
-            raise unauthorized(_CHALLENGE)
         name, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
-        if not colon:
-            raise unauthorized(_CHALLENGE)
-        return name.decode(), password
-    except (binascii.Error, UnicodeDecodeError):
-        raise _malformed() from None
-
-
-def _malformed() -> ApiError:
-    return unauthorized(_CHALLENGE)
+        if scheme.lower() == "basic" and colon:
+            return name.decode(), password
+    except ValueError:  # not base64, not UTF-8
+        pass
+    raise unauthorized(_CHALLENGE)
 
 
 def _verify(password: bytes, hashed: bytes) -> bool:
