@@ -25,7 +25,7 @@ _NOUNS: Final = {
     "network": ("NetworkNotFound", "Network {} could not be found."),
     "subnet": ("SubnetNotFound", "Subnet {} could not be found."),
     "subnetpool": ("SubnetPoolNotFound", "Subnet pool {} could not be found."),
-    "address_scope": ("AddressScopeNotFound", "Address scope {} could not be found"),
+    "address_scope": ("AddressScopeNotFound", "Address scope {} could not be found."),
     "port": ("PortNotFound", "Port {} could not be found."),
     "binding": ("PortBindingNotFound", "Binding for port {} could not be found."),
     "router": ("RouterNotFound", "Router {} could not be found"),

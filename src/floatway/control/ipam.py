@@ -36,12 +36,22 @@ def free_address(draft: Draft, subnet: e.Subnet, *, lowest: bool = False, beside
         found = _random_address(draft, subnet, not_these)
         if found is not None:
             return found
-    for pool in subnet.allocation_pools:
-        for value in range(p.number(pool.start), p.number(pool.end) + 1):
+    pools = [range(p.number(pool.start), p.number(pool.end) + 1) for pool in subnet.allocation_pools]
+    if pools and not lowest:
+        # where few are free, from anywhere: the lowest were given first, a walk from there would pass them all
+        pool = draft.random.choice(pools)
+        pools.insert(0, pool[draft.random.randrange(_length(pool)) :])
+    for pool in pools:
+        for value in pool:
             candidate = p.text(value, version)
             if (subnet.id, candidate) not in index and candidate not in not_these:
                 return candidate
     return None
+
+
+def _length(span: range) -> int:
+    """``len`` of a range refuses what does not fit into a machine word: IPv6."""
+    return span.stop - span.start
 
 
 def _random_address(draft: Draft, subnet: e.Subnet, besides: set[str]) -> str | None:
@@ -64,11 +74,12 @@ def _random_address(draft: Draft, subnet: e.Subnet, besides: set[str]) -> str | 
 
 
 def default_pools(cidr: str, gateway_ip: str | None) -> tuple[e.AllocationPool, ...]:
-    """All that hosts may have but the gateway's address."""
+    """All that hosts may have but the gateway's address; the one address of a /32 or /128 anyhow."""
     version = p.network(cidr).version
     first, last = p.usable(cidr)
     spans = [(first, last)]
-    if gateway_ip is not None and first <= (gateway := p.number(gateway_ip)) <= last and first != last:
+    alone = p.network(cidr).num_addresses == 1
+    if gateway_ip is not None and first <= (gateway := p.number(gateway_ip)) <= last and not alone:
         spans = [span for span in ((first, gateway - 1), (gateway + 1, last)) if span[0] <= span[1]]
     return tuple(e.AllocationPool(p.text(start, version), p.text(end, version)) for start, end in spans)
 

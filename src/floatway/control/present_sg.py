@@ -58,14 +58,6 @@ def address_group(model: Readable, group: e.AddressGroup) -> dict[str, Any]:
     return shown
 
 
-def rbac_policy(model: Readable, policy: e.RbacPolicy) -> dict[str, Any]:
-    """The target by both its names."""
-    del model
-    shown = basic(policy)
-    shown["target_project"] = policy.target_tenant
-    return shown
-
-
 def security_group_rule(model: Readable, one: e.SecurityGroupRule) -> dict[str, Any]:
     """Rules have no tags."""
     shown = rule(model, one)
@@ -78,6 +70,6 @@ PRESENT: Final[dict[str, Callable[[Readable, Any], dict[str, Any]]]] = {
     e.SecurityGroupRule.KIND: security_group_rule,
     e.DefaultSecurityGroupRule.KIND: template,
     e.AddressGroup.KIND: address_group,
-    e.RbacPolicy.KIND: rbac_policy,
+    e.RbacPolicy.KIND: plain,
 }
 DEPENDS: Final[dict[str, Callable[[Readable, Any], tuple[object, ...]]]] = {e.SecurityGroup.KIND: _group_depends}

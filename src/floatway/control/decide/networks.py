@@ -10,7 +10,7 @@ from floatway.control.decide import availability_zones, floatingips, owners, por
 from floatway.control.draft import Draft
 from floatway.control.errors import conflict, invalid_input
 
-__all__ = ["check_subnet_mtu", "check_unshare", "create", "delete", "update"]
+__all__ = ["check_subnet_mtu", "create", "delete", "update"]
 
 _MIN_MTU: Final = {4: 68, 6: 1280}  # RFC 791, RFC 8200
 # Ports that are the system's own and go with their network.
@@ -38,7 +38,7 @@ def create(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.Network:
         router_external=external,
         is_default=bool(values.get("is_default")),
         availability_zone_hints=hints,
-        tags=tuple(values.get("tags") or ()),
+        tags=tuple(sorted(set(values.get("tags") or ()))),
         **{name: values[name] for name in _PLAIN if name in values},
     )
     if network.is_default:
@@ -82,7 +82,7 @@ def delete(draft: Draft, caller: Caller, network: e.Network) -> None:
     floatingips.network_deleted(draft, network)
     in_use = [port for port in draft.find(e.Port, "network", network.id) if port.device_owner not in _AUTO_DELETE]
     if in_use:
-        listed = ", ".join(sorted(port.id for port in in_use[:10]))
+        listed = ",".join(port.id for port in in_use)
         raise conflict(
             "NetworkInUse",
             f"Unable to complete operation on network {network.id}. There are one or more ports still in use on the network,"
@@ -99,36 +99,28 @@ def delete(draft: Draft, caller: Caller, network: e.Network) -> None:
 
 
 def _segment(draft: Draft, values: dict[str, Any]) -> segments.Segment:
-    given = {name: values.get(name) for name in segments.PROVIDER if name in values}
-    if not given:
+    kind, physical, id_ = (values.get(name) for name in segments.PROVIDER)
+    if kind is None and physical is None and id_ is None:
         return segments.tenant_segment(draft)
-    kind, physical, id_ = (given.get(name) for name in segments.PROVIDER)
     return segments.provider_segment(draft, kind, physical, id_)
 
 
 def _mtu(draft: Draft, segment: segments.Segment, wanted: int) -> int:
+    """The MTU in bytes: what is asked for, the most that fits for 0. How small it may be depends on the subnets."""
     most = segments.mtu(draft, segment)
-    if not wanted:
-        return most
     if most and wanted > most:
         raise invalid_input(f"Requested MTU is too big, maximum is {most}")
-    if wanted < _MIN_MTU[4]:
-        raise invalid_input(f"Requested MTU is too small, minimum is {_MIN_MTU[4]}")
-    return wanted
+    return wanted or most
 
 
 def _checked_mtu(draft: Draft, network: e.Network, wanted: int) -> int:
     segment = segments.Segment(
         network.provider_network_type or "local", network.provider_physical_network, network.provider_segmentation_id
     )
-    value = _mtu(draft, segment, wanted)
-    versions = {subnet.ip_version for subnet in draft.find(e.Subnet, "network", network.id)}
-    least = max((_MIN_MTU[version] for version in versions), default=0)
-    if value < least:
-        raise conflict(
-            "NetworkMTUSubnetConflict", f"MTU of {network.id} is not valid, subnet requires a minimum of {least}"
-        )
-    return value
+    mtu = _mtu(draft, segment, wanted)
+    for version in {subnet.ip_version for subnet in draft.find(e.Subnet, "network", network.id)}:
+        check_subnet_mtu(msgspec.structs.replace(network, mtu=mtu), version)
+    return mtu
 
 
 def _moved(draft: Draft, network: e.Network, values: dict[str, Any]) -> e.Network:
@@ -137,18 +129,15 @@ def _moved(draft: Draft, network: e.Network, values: dict[str, Any]) -> e.Networ
         "provider:physical_network": network.provider_physical_network,
         "provider:segmentation_id": network.provider_segmentation_id,
     }
-    changed = {name: values[name] for name in segments.PROVIDER if name in values and values[name] != now[name]}
+    changed = {name: values[name] for name in now if values.get(name) not in {None, now[name]}}
     if not changed:
         return network
-    if set(changed) != {"provider:segmentation_id"} or network.provider_network_type != "vlan":
+    if set(changed) != {"provider:segmentation_id"}:
         raise invalid_input(
             "Plugin does not support updating the following provider network attributes: " + ", ".join(changed)
         )
-    bound = [port for port in draft.find(e.Port, "network", network.id) if port.binding_vif_type == "ovs"]
-    if bound:
-        raise invalid_input(
-            "Provider network attribute provider:segmentation_id cannot be updated: ports of the network are bound"
-        )
+    if network.provider_network_type != "vlan":
+        raise invalid_input("Only VLAN type networks can be updated.")
     segment = segments.provider_segment(
         draft, "vlan", network.provider_physical_network, changed["provider:segmentation_id"]
     )
@@ -179,32 +168,21 @@ def _set_shared(draft: Draft, network: e.Network, shared: bool) -> None:
     if shared == any(p.target_tenant == "*" for p in sharing.policies(draft, "network", network.id, sharing.SHARED)):
         return
     if not shared:
-        check_unshare(draft, network, "*")
+        _check_unshare(draft, network)
     sharing.set_shared(draft, network, shared)
 
 
-def check_unshare(draft: Draft, network: e.Network, target: str) -> None:
-    """Whether nobody depends on the network being shared with ``target``.
-
-    Raises:
-        ApiError: 409 InvalidSharedSetting.
-    """
-    others = {
-        policy.target_tenant
-        for policy in sharing.policies(draft, "network", network.id, sharing.SHARED)
-        if policy.target_tenant != target
-    }
-    if "*" in others:
-        return
-    kept = others | {network.project_id, ""}
-    # a router's gateway and floating IPs are owned by nobody, or use the network by access_as_external
-    users = {port.project_id for port in draft.find(e.Port, "network", network.id)}
+def _check_unshare(draft: Draft, network: e.Network) -> None:
+    """Whether nobody depends on the network being everybody's; the system's own ports do not count."""
+    policies = sharing.policies(draft, "network", network.id, sharing.SHARED)
+    kept = {policy.target_tenant for policy in policies} | {network.project_id}
+    ports_of = draft.find(e.Port, "network", network.id)
+    users = {port.project_id for port in ports_of if not owners.trusted(port.device_owner)}
     users |= {subnet.project_id for subnet in draft.find(e.Subnet, "network", network.id)}
-    foreign = users - kept if target == "*" else users & {target} - kept
-    if foreign:
+    if users - kept:
         raise conflict(
             "InvalidSharedSetting",
-            f"Unable to reconfigure sharing settings for network {network.id}. Multiple projects are using it.",
+            f"Unable to reconfigure sharing settings for network {network.name}. Multiple projects are using it.",
         )
 
 

@@ -45,6 +45,8 @@ def create(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.RbacPolicy
     for other in sharing.policies(draft, object_type, entity.id, action):
         if other.target_tenant == target:
             raise conflict("DuplicateRbacPolicy", "An RBAC policy already exists with those values.")
+    if isinstance(entity, e.SubnetPool):
+        _scope_known(draft, entity, target)
     if isinstance(entity, e.Network) and action == sharing.EXTERNAL and not entity.router_external:
         entity = draft.put(msgspec.structs.replace(entity, router_external=True))
     elif isinstance(entity, e.Standard):
@@ -90,6 +92,16 @@ def delete(draft: Draft, caller: Caller, policy: e.RbacPolicy) -> None:
         draft.put(msgspec.structs.replace(network, router_external=False, is_default=False))
     elif network is not None:
         draft.touch(network)
+
+
+def _scope_known(draft: Draft, pool: e.SubnetPool, target: str) -> None:
+    """Whether who gets the pool may use its address scope too."""
+    scope = draft.get(e.AddressScope, pool.address_scope_id or "")
+    if scope is not None and not sharing.allows(draft, scope, target):
+        raise invalid_input(
+            f"Failed to create RBAC policy on object {pool.id} because target project doesn't have access to associated"
+            " address scope."
+        )
 
 
 def _still_external(draft: Draft, network: e.Network) -> bool:

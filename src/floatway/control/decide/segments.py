@@ -90,16 +90,14 @@ def _vlan(draft: Draft, segment: Segment) -> Segment:
     settings = draft.settings
     if not segment.physical_network:
         if segment.segmentation_id is not None:
-            raise invalid_input("segmentation_id specified without physical_network for VLAN provider network")
+            raise invalid_input("segmentation_id requires physical_network for VLAN provider network")
         return _free(draft, "vlan", None) or _raise(_nothing_free())
     if segment.physical_network not in settings.vlan_ranges:
         raise invalid_input(f"physical_network '{segment.physical_network}' unknown for VLAN provider network")
     if segment.segmentation_id is None:
         return _free(draft, "vlan", segment.physical_network) or _raise(_nothing_free())
     if not 1 <= segment.segmentation_id <= 4094:
-        raise invalid_input(
-            f"segmentation_id out of range (1 through 4094) for VLAN provider network: {segment.segmentation_id}"
-        )
+        raise invalid_input("segmentation_id out of range (1 through 4094)")
     return segment
 
 
@@ -109,6 +107,8 @@ def _flat(draft: Draft, segment: Segment) -> Segment:
     if segment.segmentation_id is not None:
         raise invalid_input("segmentation_id prohibited for flat provider network")
     allowed = draft.settings.flat_networks
+    if not allowed:
+        raise invalid_input("Flat provider networks are disabled")
     if "*" not in allowed and segment.physical_network not in allowed:
         raise invalid_input(f"physical_network '{segment.physical_network}' unknown for flat provider network")
     return segment
@@ -150,7 +150,7 @@ def _free(draft: Draft, network_type: str, physical: str | None) -> Segment | No
 
 
 def _first(draft: Draft, network_type: str, physical: str | None, ranges: Iterable[tuple[int, int]]) -> Segment | None:
-    """A free id: a few tries anywhere in the range, then the first from a random start. Ids that rest are safer than fresh ones."""
+    """A free id, the first from a random start: one just given back rests before it is handed on."""
     for least, most in ranges:
         size = most - least + 1
         start = draft.random.randrange(size)

@@ -14,12 +14,13 @@ from floatway.control import prefixes as p
 from floatway.control.caller import Caller
 from floatway.control.decide import quotas, sharing
 from floatway.control.draft import Draft
-from floatway.control.errors import ApiError, bad_request, conflict, forbidden, invalid_input
+from floatway.control.errors import ApiError, bad_request, conflict, forbidden, invalid_input, not_found
 
 __all__ = [
     "ACTIONS",
     "allocate_any",
     "allocate_given",
+    "check_length",
     "create",
     "default_pool",
     "delete",
@@ -47,7 +48,7 @@ def create(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.SubnetPool
         default_quota=values.get("default_quota"),
         address_scope_id=values.get("address_scope_id"),
         is_default=bool(values.get("is_default")),
-        tags=tuple(values.get("tags") or ()),
+        tags=tuple(sorted(set(values.get("tags") or ()))),
         **cast("dict[str, Any]", _bounds(version, values)),
     )
     if pool.is_default:
@@ -99,14 +100,13 @@ def default_pool(draft: Draft, version: int) -> e.SubnetPool | None:
     return next(iter(draft.find(e.SubnetPool, "default", version)), None)
 
 
-def allocate_any(draft: Draft, pool: e.SubnetPool, project_id: str, prefixlen: int | None) -> str:
-    """A free prefix of this length, by default the pool's, from the smallest free block that holds it.
+def allocate_any(draft: Draft, pool: e.SubnetPool, project_id: str, length: int) -> str:
+    """A free prefix of this length, from the smallest free block that holds it.
 
     Raises:
         ApiError: 400 outside the pool's bounds, 409 over quota or when nothing is left.
     """
-    length = pool.default_prefixlen if prefixlen is None else prefixlen
-    _check_length(pool, length)
+    check_length(pool, length)
     _check_quota(draft, pool, project_id, length)
     blocks = [p.network(block) for block in p.prefixes_of(_free(draft, pool), pool.ip_version)]
     for block in sorted(blocks, key=lambda block: -block.prefixlen):
@@ -122,7 +122,7 @@ def allocate_given(draft: Draft, pool: e.SubnetPool, project_id: str, cidr: str)
         ApiError: as ``allocate_any``.
     """
     net = p.network(cidr)
-    _check_length(pool, net.prefixlen)
+    check_length(pool, net.prefixlen)
     _check_quota(draft, pool, project_id, net.prefixlen)
     first, last = int(net.network_address), int(net.broadcast_address)
     if not any(start <= first and last <= end for start, end in _free(draft, pool)):
@@ -141,9 +141,7 @@ def scope_of_network(draft: Draft, network_id: str, version: int) -> str | None:
 
 def add_prefixes(draft: Draft, caller: Caller, pool: e.SubnetPool, body: Any) -> dict[str, Any]:
     """PUT /v2.0/subnetpools/ID/add_prefixes."""
-    wanted = _operation(body)
-    if wanted:
-        pool = update(draft, caller, pool, {"prefixes": [*pool.prefixes, *wanted]})
+    pool = update(draft, caller, pool, {"prefixes": [*pool.prefixes, *_operation(body)]})
     return {"prefixes": list(pool.prefixes)}
 
 
@@ -151,6 +149,8 @@ def remove_prefixes(draft: Draft, caller: Caller, pool: e.SubnetPool, body: Any)
     """PUT /v2.0/subnetpools/ID/remove_prefixes."""
     del caller
     gone = _operation(body)
+    if not any(p.overlap(prefix, cidr) for prefix in pool.prefixes for cidr in gone):
+        return {"prefixes": list(pool.prefixes)}
     if any(p.overlap(subnet.cidr, cidr) for subnet in draft.find(e.Subnet, "pool", pool.id) for cidr in gone):
         raise bad_request(
             "IllegalSubnetPoolPrefixUpdate",
@@ -168,6 +168,8 @@ def onboard_network_subnets(draft: Draft, caller: Caller, pool: e.SubnetPool, bo
         raise invalid_input("network_id must be specified.")
     network = draft.need(e.Network, network_id)
     if not caller.is_admin and network.project_id != caller.project_id:
+        if not any(sharing.allows(draft, network, caller.project_id, action) for action in sharing.ACTIONS["network"]):
+            raise not_found(e.Network.KIND, network_id)
         raise forbidden("NotAuthorized", "Not authorized.")
     subnets = [one for one in draft.find(e.Subnet, "network", network_id) if one.ip_version == pool.ip_version]
     allocated = [subnet.cidr for subnet in draft.find(e.Subnet, "pool", pool.id)]
@@ -194,7 +196,7 @@ ACTIONS: Final = {
 def _operation(body: Any) -> list[str]:
     wanted = body.get("prefixes") if isinstance(body, dict) else None
     if not isinstance(wanted, list) or not wanted:
-        raise bad_request("SubnetPoolPrefixOpsBadRequest", "Bad subnetpool request: prefixes must be a list of CIDRs.")
+        raise bad_request("HTTPBadRequest", "Request body contains invalid data")
     try:
         for cidr in wanted:
             p.network(cidr)
@@ -264,10 +266,7 @@ def _check_scope(draft: Draft, caller: Caller, pool: e.SubnetPool) -> None:
         return
     scope = draft.need(e.AddressScope, pool.address_scope_id)
     if not caller.is_admin and not sharing.allows(draft, scope, caller.project_id):
-        raise bad_request(
-            "IllegalSubnetPoolAssociationToAddressScope",
-            f"Illegal subnetpool association: subnetpool {pool.id} cannot be associated with address scope {scope.id}.",
-        )
+        raise not_found(e.AddressScope.KIND, scope.id)
     if scope.ip_version != pool.ip_version:
         raise bad_request(
             "IllegalSubnetPoolIpVersionAssociationToAddressScope",
@@ -297,7 +296,12 @@ def _networks_stay_whole(draft: Draft, pool: e.SubnetPool) -> None:
                 )
 
 
-def _check_length(pool: e.SubnetPool, length: int) -> None:
+def check_length(pool: e.SubnetPool, length: int) -> None:
+    """Whether the pool gives prefixes of this length.
+
+    Raises:
+        ApiError: 400.
+    """
     if length > pool.max_prefixlen:
         raise bad_request(
             "MaxPrefixSubnetAllocationError",

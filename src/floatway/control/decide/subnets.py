@@ -36,13 +36,13 @@ def create(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.Subnet:
     version = values["ip_version"]
     _check(values, cidr, None)
     networks.check_subnet_mtu(network, version)
+    gateway_ip = values["gateway_ip"] if "gateway_ip" in values else _first_gateway(cidr, version)
     if pool is not None:
-        cidr = _from_pool(draft, pool, values, cidr)
-    net = p.network(str(cidr))
-    cidr = str(net)
+        cidr, gateway_ip = _from_pool(draft, pool, values, cidr, gateway_ip)
+        _check_derived(values, cidr)
+    cidr = str(p.network(str(cidr)))
     _check_overlap(draft, network, cidr)
     _check_affinity(draft, network, version, pool)
-    gateway_ip = values["gateway_ip"] if "gateway_ip" in values else _first_gateway(cidr)
     subnet = e.Subnet(
         id=draft.new_id(),
         project_id=values["project_id"],
@@ -61,7 +61,7 @@ def create(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.Subnet:
         subnetpool_id=pool.id if pool is not None else None,
         service_types=tuple(values.get("service_types") or ()),
         dns_publish_fixed_ip=values.get("dns_publish_fixed_ip", False),
-        tags=tuple(values.get("tags") or ()),
+        tags=tuple(sorted(set(values.get("tags") or ()))),
     )
     subnet = draft.put(subnet)
     draft.touch(network)
@@ -94,8 +94,11 @@ def update(draft: Draft, caller: Caller, subnet: e.Subnet, values: dict[str, Any
         ipam.check_pools(pools, subnet.cidr)
         changed["allocation_pools"] = pools
     after = msgspec.structs.replace(subnet, **changed)
+    if after == subnet:
+        return subnet
     if after.gateway_ip and (after.gateway_ip != subnet.gateway_ip or "allocation_pools" in changed):
         ipam.gateway_outside_pools(after.gateway_ip, after.allocation_pools)
+    draft.touch(draft.need(e.Network, subnet.network_id))
     return draft.put(after)
 
 
@@ -133,6 +136,8 @@ def _bad(message: str) -> ApiError:
 
 def _pool(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.SubnetPool | None:
     named = values.get("subnetpool_id")
+    if named == "prefix_delegation" and values.get("cidr"):
+        named = None
     default = values.get("use_default_subnetpool")
     if named and default:
         raise _bad("subnetpool_id and use_default_subnetpool cannot both be specified")
@@ -155,18 +160,35 @@ def _pool(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.SubnetPool 
     return pool
 
 
-def _from_pool(draft: Draft, pool: e.SubnetPool, values: dict[str, Any], cidr: str | None) -> str:
-    if cidr:
-        subnetpools.allocate_given(draft, pool, values["project_id"], cidr)
-        return cidr
-    return subnetpools.allocate_any(draft, pool, values["project_id"], values.get("prefixlen"))
+def _from_pool(
+    draft: Draft, pool: e.SubnetPool, values: dict[str, Any], cidr: str | None, gateway_ip: str | None
+) -> tuple[str, str | None]:
+    """The prefix cut from the pool, and the gateway: a gateway given alone says which prefix is meant."""
+    project_id, length = values["project_id"], values.get("prefixlen", pool.default_prefixlen)
+    if not cidr and not gateway_ip:
+        cidr = subnetpools.allocate_any(draft, pool, project_id, length)
+        return cidr, None if "gateway_ip" in values else _second(cidr)
+    if not cidr:
+        subnetpools.check_length(pool, length)
+        cidr = str(p.network(f"{gateway_ip}/{length}"))
+        if _no_gateway(cidr, str(gateway_ip)):
+            raise conflict(
+                "IpamValueInvalid", f"Gateway IP {gateway_ip} cannot be the network or broadcast IP address {cidr}"
+            )
+    subnetpools.allocate_given(draft, pool, project_id, cidr)
+    return cidr, gateway_ip
 
 
-def _first_gateway(cidr: str) -> str:
+def _first_gateway(cidr: str | None, version: int) -> str | None:
+    if not cidr:
+        return None
+    return str(p.network(cidr).network_address) if version == 6 else _second(cidr)
+
+
+def _second(cidr: str) -> str:
+    """The address after the first, be it in the prefix or not."""
     net = p.network(cidr)
-    if net.version == 6 or net.prefixlen == 32:
-        return str(net.network_address)
-    return str(net.network_address + 1)
+    return p.text(min(int(net.network_address) + 1, (1 << net.max_prefixlen) - 1), net.version)
 
 
 def _given_pools(pools: Sequence[dict[str, str]]) -> tuple[e.AllocationPool, ...]:
@@ -174,9 +196,9 @@ def _given_pools(pools: Sequence[dict[str, str]]) -> tuple[e.AllocationPool, ...
 
 
 def _pools(given: Sequence[dict[str, str]] | None, cidr: str, gateway_ip: str | None) -> tuple[e.AllocationPool, ...]:
-    if given is None:
+    if not given:
         return ipam.default_pools(cidr, gateway_ip)
-    pools = _given_pools(given)
+    pools = tuple(sorted(_given_pools(given), key=lambda pool: p.number(pool.start)))
     ipam.check_pools(pools, cidr)
     if gateway_ip:
         ipam.gateway_outside_pools(gateway_ip, pools)
@@ -199,8 +221,8 @@ def _check(values: dict[str, Any], cidr: str | None, current: e.Subnet | None) -
             _check_dhcp(cidr)
     if values.get("gateway_ip"):
         _same_family(version, values["gateway_ip"], "gateway_ip")
-        if cidr:
-            _check_gateway(cidr, values["gateway_ip"])
+        if cidr and _no_gateway(cidr, values["gateway_ip"]):
+            raise invalid_input("Gateway is not valid on subnet")
     _check_hosts(values, version)
     _check_modes(values, version, cidr, current)
 
@@ -222,18 +244,16 @@ def _check_dhcp(cidr: str) -> None:
         raise invalid_input("First IP '0.0.0.0' of network is not supported if enable_dhcp is True.")
 
 
-def _check_gateway(cidr: str, gateway_ip: str) -> None:
+def _no_gateway(cidr: str, gateway_ip: str) -> bool:
     net = p.network(cidr)
-    gateway = p.address(gateway_ip)
-    if net.version == 4 and gateway in {net.network_address, net.broadcast_address}:
-        raise invalid_input("Gateway is not valid on subnet")
+    return net.version == 4 and p.address(gateway_ip) in {net.network_address, net.broadcast_address}
 
 
 def _check_gateway_free(draft: Draft, subnet: e.Subnet) -> None:
     if subnet.gateway_ip is None:
         return
     for port in draft.find(e.Port, "address", (subnet.id, subnet.gateway_ip)):
-        if port.device_owner in owners.INTERFACES:
+        if port.device_owner in owners.ROUTER_PORTS:
             raise conflict(
                 "GatewayIpInUse",
                 f"Current gateway ip {subnet.gateway_ip} already in use by port {port.id}. Unable to update.",
@@ -279,8 +299,14 @@ def _check_modes(values: dict[str, Any], version: int, cidr: str | None, current
             f"ipv6_ra_mode set to '{ra_mode}' with ipv6_address_mode set to '{address_mode}' is not valid. If both attributes are"
             " set, they must be the same value"
         )
-    automatic = {ra_mode, address_mode} & {"slaac", "dhcpv6-stateless"}
-    if cidr and automatic and p.network(cidr).prefixlen != 64:
+    if cidr:
+        _check_derived(values, cidr)
+
+
+def _check_derived(values: dict[str, Any], cidr: str) -> None:
+    """Whether hosts can make their own addresses there, if they are to."""
+    automatic = {values.get(name) for name in _MODES} & {"slaac", "dhcpv6-stateless"}
+    if automatic and p.network(cidr).prefixlen != 64:
         raise invalid_input(
             f"Invalid CIDR {cidr} for IPv6 address mode. OpenStack uses the EUI-64 address format, which requires the prefix to"
             " be /64"
