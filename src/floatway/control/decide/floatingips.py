@@ -66,7 +66,7 @@ def create(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.FloatingIp
         floating_port_id=port.id,
         dns_name=values.get("dns_name", ""),
         dns_domain=values.get("dns_domain", ""),
-        tags=tuple(values.get("tags") or ()),
+        tags=tuple(sorted(set(values.get("tags") or ()))),
     )
     if values.get("fixed_ip_address") and not values.get("port_id"):
         raise _bad("fixed_ip_address cannot be specified without a port_id")

@@ -72,7 +72,7 @@ def create(draft: Draft, caller: Caller, values: dict[str, Any], *, quota: bool 
         dns_domain=dns_domain,
         ip_allocation="none" if wanted is not None and not wanted else "immediate",
         propagate_uplink_status=values.get("propagate_uplink_status", True),
-        tags=tuple(dict.fromkeys(values.get("tags") or ())),
+        tags=tuple(sorted(set(values.get("tags") or ()))),
     )
     return draft.put(binding.created(draft, network, port, values))
 

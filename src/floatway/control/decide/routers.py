@@ -36,7 +36,7 @@ def create(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.Router:
             admin_state_up=values.get("admin_state_up", True),
             distributed=draft.settings.router_distributed if distributed is None else distributed,
             availability_zone_hints=hints,
-            tags=tuple(values.get("tags") or ()),
+            tags=tuple(sorted(set(values.get("tags") or ()))),
         )
     )
     if values.get("external_gateway_info"):

@@ -36,7 +36,7 @@ def create(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.SecurityGr
             name=values["name"],
             description=values.get("description", ""),
             stateful=values.get("stateful", True),
-            tags=tuple(values.get("tags") or ()),
+            tags=tuple(sorted(set(values.get("tags") or ()))),
         )
     )
     default_rules.apply(draft, group, templates)

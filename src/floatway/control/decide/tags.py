@@ -48,8 +48,8 @@ def check(tag: Any) -> None:
 
 
 def replace(draft: Draft, entity: S, tags: Iterable[str]) -> S:
-    """Just these."""
-    found = tuple(dict.fromkeys(tags))
+    """Just these, in order of the alphabet."""
+    found = tuple(sorted(set(tags)))
     if len(found) > _MOST:
         raise bad_request(
             "BadRequest", f"Bad {entity.KIND}s request: The number of tags exceed the per-resource limit of {_MOST}."
