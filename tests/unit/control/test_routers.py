@@ -2,11 +2,11 @@
 
 import pytest
 
-from control_cloud import ADMIN, PROJECT, a_draft, addresses, refused, subnet_of
-from control_l3 import Routed, router_of, routes, stored
+from control_cloud import ADMIN, PROJECT, STRANGER, a_draft, addresses, network_of, refused, subnet_of
+from control_l3 import Routed, outside_of, router_of, routes, stored
 from floatway.control import present_l3
 from floatway.control.decide import ports, routers, subnets
-from floatway.control.entities import AgentBinding, Network, Port, Quota, Router
+from floatway.control.entities import AgentBinding, Port, Quota, Router
 
 SNAT = "network:router_centralized_snat"
 GATEWAY = "network:router_gateway"
@@ -77,6 +77,8 @@ def test_a_gateway_is_on_an_external_network_that_overlaps_nothing() -> None:
     )
     missing = "11111111-2222-4333-8444-555555555555"
     refused(lambda: cloud.update(external_gateway_info={"network_id": missing}), 404, "NetworkNotFound", missing)
+    hidden = network_of(cloud.draft, STRANGER, router_external=True)
+    refused(lambda: cloud.update(external_gateway_info={"network_id": hidden.id}), 404, "NetworkNotFound", hidden.id)
     subnet_of(cloud.draft, cloud.outside, "10.0.0.128/25", gateway_ip="10.0.0.129")
     refused(cloud.set_gateway, 400, "BadRequest", "10.0.0.128/25", "overlaps with cidr 10.0.0.0/24")
 
@@ -85,8 +87,7 @@ def test_another_gateway_replaces_the_first() -> None:
     cloud = Routed()
     before = cloud.ports(GATEWAY)[0]
     snat = cloud.ports(SNAT)
-    other = cloud.draft.put(Network(id=cloud.draft.new_id(), router_external=True))
-    subnet_of(cloud.draft, other, "198.51.100.0/24", gateway_ip="198.51.100.1")
+    other, _ = outside_of(cloud.draft, "198.51.100.0/24", "198.51.100.1")
     cloud.update(external_gateway_info={"network_id": other.id})
     (port,) = cloud.ports(GATEWAY)
     assert port.id != before.id

@@ -13,9 +13,9 @@ import msgspec
 
 from floatway.control import entities as e
 from floatway.control.caller import ADMIN, Caller
-from floatway.control.decide import dvr_ports, owners, ports, quotas, sharing, visible
+from floatway.control.decide import dvr_ports, owners, ports, quotas, visible
 from floatway.control.draft import Draft
-from floatway.control.errors import ApiError, bad_request, conflict, not_found
+from floatway.control.errors import ApiError, bad_request, conflict
 
 __all__ = [
     "create",
@@ -178,14 +178,7 @@ def find_router(draft: Draft, network_id: str, port: e.Port, subnet_id: str) -> 
 
 
 def _external(draft: Draft, caller: Caller, network_id: str) -> e.Network:
-    network = draft.get(e.Network, network_id)
-    mine = network is not None and (
-        caller.is_admin
-        or sharing.allows(draft, network, caller.project_id)
-        or sharing.allows(draft, network, caller.project_id, sharing.EXTERNAL)
-    )
-    if network is None or not mine:
-        raise not_found(e.Network.KIND, network_id)
+    network = visible.network(draft, caller, network_id)
     if not network.router_external:
         raise _bad(f"Network {network_id} is not a valid external network")
     if not any(subnet.ip_version == 4 for subnet in draft.find(e.Subnet, "network", network_id)):

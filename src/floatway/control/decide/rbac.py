@@ -74,7 +74,7 @@ def update(draft: Draft, caller: Caller, policy: e.RbacPolicy, values: dict[str,
     if entity is not None:
         _owned(caller, entity)
     if target not in {policy.target_tenant, "*"}:
-        _check_unused(draft, policy)
+        _check_unused(draft, policy, target)
     return draft.put(msgspec.structs.replace(policy, target_tenant=target))
 
 
@@ -114,8 +114,8 @@ def _owned(caller: Caller, entity: e.Owned) -> None:
         raise invalid_input(f"Only admins can manipulate policies on {what} they do not own")
 
 
-def _check_unused(draft: Draft, policy: e.RbacPolicy) -> None:
-    """Whether nobody uses the object by this policy alone."""
+def _check_unused(draft: Draft, policy: e.RbacPolicy, instead: str = "") -> None:
+    """Whether nobody uses the object by this policy alone; ``instead`` is who gets it now. A default network is everybody's."""
     entity = draft.get(_KINDS[policy.object_type], policy.object_id)
     if entity is None or policy.target_tenant == entity.project_id:
         return
@@ -123,22 +123,22 @@ def _check_unused(draft: Draft, policy: e.RbacPolicy) -> None:
         one.target_tenant
         for one in sharing.policies(draft, entity.KIND, entity.id, policy.action)
         if one.id != policy.id
-    }
+    } | {instead}
     if "*" in others:
         return
+    if policy.action == sharing.EXTERNAL and policy.target_tenant == "*" and getattr(entity, "is_default", False):
+        raise _in_use(entity, "Default external networks must be shared to everyone.")
     users = _users(draft, entity, policy.action) - others - {entity.project_id, ""}
     lost = users if policy.target_tenant == "*" else users & {policy.target_tenant}
     if lost:
-        raise _in_use(entity, policy)
+        raise _in_use(entity, f"project_id={policy.target_tenant}")
 
 
 def _users(draft: Draft, entity: e.Owned, action: str) -> set[str]:
     """The projects that use it."""
     if isinstance(entity, e.Network):
         if action == sharing.EXTERNAL:
-            routers = draft.find(e.Router, "gateway_network", entity.id)
-            floating = draft.find(e.FloatingIp, "network", entity.id)
-            return {one.project_id for one in (*routers, *floating)}
+            return {router.project_id for router in draft.find(e.Router, "gateway_network", entity.id)}
         return {port.project_id for port in draft.find(e.Port, "network", entity.id)}
     if isinstance(entity, e.SecurityGroup):
         return {port.project_id for port in draft.find(e.Port, "security_group", entity.id)}
@@ -149,9 +149,8 @@ def _users(draft: Draft, entity: e.Owned, action: str) -> set[str]:
     return {rule.project_id for rule in draft.find(e.SecurityGroupRule, "address_group", entity.id)}
 
 
-def _in_use(entity: e.Owned, policy: e.RbacPolicy) -> ApiError:
+def _in_use(entity: e.Owned, details: str) -> ApiError:
     return conflict(
         "RbacPolicyInUse",
-        f"RBAC policy on object {entity.id} cannot be removed because other objects depend on it. Details:"
-        f" project_id={policy.target_tenant}",
+        f"RBAC policy on object {entity.id} cannot be removed because other objects depend on it.\nDetails: {details}",
     )

@@ -8,7 +8,7 @@ import msgspec
 from floatway.control import entities as e
 from floatway.control import prefixes as p
 from floatway.control.caller import ADMIN, Caller
-from floatway.control.decide import dvr_ports, extra_routes, owners, ports
+from floatway.control.decide import dvr_ports, extra_routes, owners, ports, visible
 from floatway.control.draft import Draft
 from floatway.control.errors import ApiError, bad_request, conflict
 
@@ -27,7 +27,7 @@ def set_gateway(draft: Draft, caller: Caller, router: e.Router, info: dict[str, 
     """
     if not info:
         return clear(draft, router)
-    network = draft.need(e.Network, info["network_id"])
+    network = visible.network(draft, caller, info["network_id"])
     wanted = info.get("external_fixed_ips")
     _check(draft, router, network, wanted or ())
     if router.gateway is not None and router.gateway.network_id != network.id:
@@ -42,7 +42,6 @@ def set_gateway(draft: Draft, caller: Caller, router: e.Router, info: dict[str, 
         gateway = msgspec.structs.replace(router.gateway, enable_snat=enable_snat)
     router = draft.put(msgspec.structs.replace(router, gateway=gateway))
     dvr_ports.sync_snat_ports(draft, router)
-    del caller
     return router
 
 

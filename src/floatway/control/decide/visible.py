@@ -2,10 +2,25 @@
 
 from floatway.control import entities as e
 from floatway.control.caller import Caller
+from floatway.control.decide import sharing
 from floatway.control.draft import Draft
 from floatway.control.errors import not_found
 
-__all__ = ["port"]
+__all__ = ["network", "port"]
+
+
+def network(draft: Draft, caller: Caller, network_id: str) -> e.Network:
+    """The network, if it is the caller's or given to the caller, to use or as a way out.
+
+    Raises:
+        ApiError: 404 NetworkNotFound.
+    """
+    found = draft.need(e.Network, network_id)
+    if caller.is_admin or any(
+        sharing.allows(draft, found, caller.project_id, action) for action in (sharing.SHARED, sharing.EXTERNAL)
+    ):
+        return found
+    raise not_found(e.Network.KIND, network_id)
 
 
 def port(draft: Draft, caller: Caller, port_id: str) -> e.Port:
