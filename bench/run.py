@@ -8,6 +8,7 @@ from pathlib import Path
 import api_suite
 import codec_suite
 import msgspec
+import store_suite
 import suite
 from measure import Figure, Machine, Report, machine
 
@@ -16,7 +17,12 @@ from floatway.cli.progress import lines
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
-ALONE = {"compile": suite.bench_compile, "lab-up": suite.bench_lab_up, "cli": suite.bench_cli}
+ALONE = {
+    "compile": suite.bench_compile,
+    "lab-up": suite.bench_lab_up,
+    "cli": suite.bench_cli,
+    "store": store_suite.bench_store,
+}
 ON_BIG_HOST = {
     "reconcile": suite.bench_reconcile,
     "floating-ip": suite.bench_floating_ip,

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-TIMEOUT = 30.0  # seconds for an answer; then it is lost
+TIMEOUT = 10.0  # seconds for an answer; then it is lost
 GONE = None
 """The value of what is deleted."""
 

@@ -92,7 +92,7 @@ def blow(chance: random.Random, cluster: Cluster, pair: Pair, progress: Progress
         case "pause server":
             number = chance.randrange(2)
             pair.pause(number)
-            progress.more(5)  # by clients that are not waiting for it
+            progress.more(1)  # by a client that does not wait for it
             pair.resume(number)
         case "all":
             for member in range(cluster.size):
