@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from floatway.control.decide.rule_checks import PROTOCOLS
 from floatway.control.errors import ApiError, bad_request, invalid_input
 
 __all__ = [
@@ -37,13 +38,6 @@ _INTEGER: Final = re.compile(r"\s*[+-]?\d+(_\d+)*\s*\Z")
 _MAC: Final = re.compile(r"[0-9a-fA-F]{1,2}([:-])[0-9a-fA-F]{1,2}(\1[0-9a-fA-F]{1,2}){4}\Z")
 _BARE_MAC: Final = re.compile(r"[0-9a-fA-F]{12}\Z")
 _DOT_MAC: Final = re.compile(r"[0-9a-fA-F]{4}\.[0-9a-fA-F]{4}\.[0-9a-fA-F]{4}\Z")
-
-# Names that iptables knows, with their numbers (IANA protocol numbers).
-PROTOCOLS: Final = {
-    "ah": 51, "dccp": 33, "egp": 8, "esp": 50, "gre": 47, "hopopt": 0, "icmp": 1, "icmpv6": 58, "igmp": 2, "ip": 0,
-    "ipip": 4, "ipv6-encap": 41, "ipv6-frag": 44, "ipv6-icmp": 58, "ipv6-nonxt": 59, "ipv6-opts": 60, "ipv6-route": 43,
-    "ospf": 89, "pgm": 113, "rsvp": 46, "sctp": 132, "tcp": 6, "udp": 17, "udplite": 136, "vrrp": 112,
-}  # fmt: skip
 
 
 def to_bool(value: Any) -> bool:
@@ -105,18 +99,18 @@ def rule_protocol(value: Any) -> Any:
     """The protocol of a security group rule: a known name in lower case, a number 0-255 as text, or None."""
     if value is None:
         return None
-    with contextlib.suppress(ApiError):
-        number = to_int(value)
-        if 0 <= number <= 255:
-            return str(value)
+    if not isinstance(value, str | int) or isinstance(value, bool):
         raise _rule_protocol(value)
+    with contextlib.suppress(ApiError):
+        if 0 <= to_int(value) <= 255:
+            return str(to_int(value))
     if isinstance(value, str) and (value.lower() in PROTOCOLS or value.lower() == "any"):
         return None if value.lower() == "any" else value.lower()
     raise _rule_protocol(value)
 
 
 def _rule_protocol(value: Any) -> ApiError:
-    known = [*sorted(PROTOCOLS), None]
+    known = (None, "any", *PROTOCOLS)
     return bad_request(
         "SecurityGroupRuleInvalidProtocol",
         f"Security group rule protocol {value} not supported. Only protocol values {known} and integer representations [0 to 255]"
@@ -144,7 +138,7 @@ def port_value(value: Any) -> Any:
         return None
     with contextlib.suppress(ApiError):
         number = to_int(value)
-        if -1 <= number <= 65535:
+        if 0 <= number <= 65535:
             return number
     raise bad_request("SecurityGroupInvalidPortValue", f"Invalid value for port {value}")
 
@@ -181,14 +175,13 @@ def canonical_cidr(value: Any) -> str:
 
 
 def prefix_to_cidr(value: Any) -> Any:
-    """The remote prefix of a rule: an address gets its /32 or /128. Neutron keeps the host bits."""
+    """The remote prefix of a rule in its short form: an address gets its /32 or /128. Neutron keeps the host bits."""
     if not value:
         return None
-    try:
-        interface = ipaddress.ip_interface(value)
-    except ValueError:
-        raise bad_request("InvalidCIDR", f"Invalid CIDR {value} given as IP prefix.") from None
-    return value if "/" in value else interface.with_prefixlen
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return ipaddress.ip_interface(value).with_prefixlen
+    raise bad_request("InvalidCIDR", f"Invalid CIDR {value} given as IP prefix.")
 
 
 def canonical_pools(value: Any) -> Any:

@@ -91,6 +91,8 @@ class Collections:
             for body in bodies:
                 body.values.update(extra or {})
                 self._may_create(draft, noun, caller, body)
+            if noun.check_bulk is not None and bulk:
+                noun.check_bulk([body.values for body in bodies])
             return [create(draft, caller, dict(body.values)) for body in bodies]
 
         written = await self.engine.write(decide)
@@ -183,6 +185,8 @@ class Collections:
         target = EntityTarget(draft, caller, noun.kind, values=body.values)
         if noun.kind in {e.Port, e.Subnet} and not sees_everything(caller):
             _own_network(draft, caller, body.values.get("network_id"))
+        elif noun.kind is e.SecurityGroupRule:
+            draft.need(e.SecurityGroup, body.values["security_group_id"])
         self.guard.may_create(caller, noun, body, target)
 
     def _rows(

@@ -15,7 +15,7 @@ from floatway.api.http import NO_CONTENT, Request, Response
 from floatway.api.noun import Noun
 from floatway.api.policy import Target
 from floatway.api.query import Query, page, parse, predicates
-from floatway.api.visibility import candidates, sees_everything, visible
+from floatway.api.visibility import candidates, visible
 from floatway.control import entities as e
 from floatway.control import present_l3
 from floatway.control.caller import Caller
@@ -185,7 +185,7 @@ class Extras:
 
     def _may_read_quota(self, caller: Caller, target: Target, project_id: str) -> None:
         """A project reads its own; an admin anybody's."""
-        if project_id != caller.project_id or not sees_everything(caller):
+        if project_id != caller.project_id:
             self._may(caller, "get_quota", target)
 
     def _may(self, caller: Caller, rule: str, target: Target | None = None) -> None:

@@ -1,6 +1,6 @@
 """What the dispatch has to know of a noun: its paths, its rules, how it is shown."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -25,6 +25,7 @@ class Noun(msgspec.Struct, frozen=True, kw_only=True):
     """One collection. What is None is not there to be done: 404 or 405, as Neutron answers.
 
     ``collection`` is the plural in documents (``security_groups``), ``path`` the one in URLs (``security-groups``).
+    ``check_bulk`` is what the bodies of one POST must be to each other.
     ``shared`` says that the document has an attribute ``shared``, which depends on who asks.
     """
 
@@ -36,6 +37,7 @@ class Noun(msgspec.Struct, frozen=True, kw_only=True):
     create: Callable[[Draft, Caller, dict[str, Any]], Any] | None = None
     update: Callable[[Draft, Caller, Any, dict[str, Any]], Any] | None = None
     delete: Callable[[Draft, Caller, Any], None] | None = None
+    check_bulk: Callable[[Sequence[dict[str, Any]]], None] | None = None
     actions: dict[str, Action] = {}
     shared: bool = False
     taggable: bool = False

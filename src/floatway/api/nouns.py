@@ -54,6 +54,7 @@ def nouns(settings: Settings, clock: Callable[[], float] = time.time) -> dict[st
             create=getattr(rules, "create", None),
             update=getattr(rules, "update", None),
             delete=getattr(rules, "delete", None),
+            check_bulk=getattr(rules, "check_bulk", None),
             actions=_actions(getattr(rules, "ACTIONS", {})),
             **more,
         )

@@ -6,6 +6,7 @@ agents/A/l3-routers  agents/A/dhcp-networks  …
 quotas  extensions  availability_zones  …           what is no collection of entities: ``extras``
 """
 
+import urllib.parse
 from typing import Any, Final
 
 from floatway.api.children import Forwardings, Schedule, Tags
@@ -15,6 +16,7 @@ from floatway.api.extras import Extras
 from floatway.api.http import Request, Response
 from floatway.api.noun import Noun
 from floatway.api.port_bindings import PortBindings
+from floatway.api.visibility import sees_everything
 from floatway.control import entities as e
 from floatway.control.caller import Caller
 from floatway.control.decide import security_groups
@@ -68,8 +70,8 @@ class Api:
 
     async def _collection(self, noun: Noun, request: Request, caller: Caller) -> Response:
         if request.method in {"GET", "HEAD"}:
-            if noun.kind is e.SecurityGroup:
-                await self._ensure_default_group(caller)
+            if noun.kind in {e.SecurityGroup, e.SecurityGroupRule}:
+                await self._ensure_default_group(request, caller)
             return await self._collections.index(noun, request, caller)
         if request.method == "POST":
             return await self._collections.create(noun, request, caller)
@@ -103,9 +105,12 @@ class Api:
             raise method_not_allowed()
         return await self._collections.act(noun, id_, action, request, caller)
 
-    async def _ensure_default_group(self, caller: Caller) -> None:
-        """A project that looks at its security groups finds its default group, as with Neutron."""
+    async def _ensure_default_group(self, request: Request, caller: Caller) -> None:
+        """Who looks at the security groups of a project, or their rules, finds its default group, as with Neutron."""
         project_id = caller.project_id
+        if request.query and sees_everything(caller):
+            asked = dict(urllib.parse.parse_qsl(request.query))
+            project_id = asked.get("project_id") or asked.get("tenant_id") or project_id
         engine = self._collections.engine
         if project_id and security_groups.default_of(engine.model, project_id) is None:
             await engine.write(lambda draft: security_groups.default_group(draft, project_id))

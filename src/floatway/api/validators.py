@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from floatway.control.errors import bad_request, invalid_input
+from floatway.control.errors import bad_request, conflict, invalid_input
 
 __all__ = [
     "Key",
@@ -121,7 +121,7 @@ def name_not_default(limit: int | None = None) -> Validator:
         if message := text(value):
             return message
         if isinstance(value, str) and value.lower() == "default":
-            raise bad_request("SecurityGroupDefaultAlreadyExists", "Default security group already exists.")
+            raise conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists.")
         return None
 
     return check

@@ -26,7 +26,8 @@ def group(model: Readable, group: e.SecurityGroup) -> dict[str, Any]:
     shown = basic(group)
     del shown["is_default"]
     shown["security_group_rules"] = [
-        security_group_rule(model, one) for one in model.find(e.SecurityGroupRule, "group", group.id)
+        {**security_group_rule(model, one), "tags": one.tags}
+        for one in model.find(e.SecurityGroupRule, "group", group.id)
     ]
     return shown
 

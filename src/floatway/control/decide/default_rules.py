@@ -73,6 +73,7 @@ def apply(draft: Draft, group: e.SecurityGroup, wanted: Sequence[e.DefaultSecuri
                 remote_ip_prefix=template.remote_ip_prefix,
                 remote_group_id=group.id if remote == _PARENT else remote,
                 remote_address_group_id=template.remote_address_group_id,
+                description=None,
             )
         )
 
@@ -85,7 +86,6 @@ def create(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.DefaultSec
     """
     del caller
     rule_checks.check(values)
-    rule_checks.canonical_ports(values)
     remote = values["remote_group_id"] or None
     if remote and remote != _PARENT:
         draft.need(e.SecurityGroup, remote)

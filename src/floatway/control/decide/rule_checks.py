@@ -1,15 +1,16 @@
 """What a security group rule, or the template of one, may say: protocol, ports and types, families, one remote at most."""
 
 import ipaddress
+from collections.abc import Callable
 from typing import Any, Final
 
 from floatway.control.errors import bad_request
 
-__all__ = ["PROTOCOLS", "canonical_ports", "check", "key"]
+__all__ = ["PROTOCOLS", "check", "key", "key_of"]
 
 PROTOCOLS: Final = {
-    "ah": 51, "dccp": 33, "egp": 8, "esp": 50, "gre": 47, "hopopt": 0, "icmp": 1, "icmpv6": 58, "igmp": 2, "ip": 0,
-    "ipip": 4, "ipv6-encap": 41, "ipv6-frag": 44, "ipv6-icmp": 58, "ipv6-nonxt": 59, "ipv6-opts": 60, "ipv6-route": 43,
+    "ah": 51, "dccp": 33, "egp": 8, "esp": 50, "gre": 47, "hopopt": 0, "icmp": 1, "igmp": 2, "ip": 0, "ipip": 4,
+    "ipv6-encap": 41, "ipv6-frag": 44, "ipv6-icmp": 58, "icmpv6": 58, "ipv6-nonxt": 59, "ipv6-opts": 60, "ipv6-route": 43,
     "ospf": 89, "pgm": 113, "rsvp": 46, "sctp": 132, "tcp": 6, "udp": 17, "udplite": 136, "vrrp": 112,
 }  # fmt: skip
 _WITH_PORTS: Final = {"dccp": 33, "sctp": 132, "tcp": 6, "udp": 17, "udplite": 136}
@@ -21,7 +22,10 @@ _ONLY_V6: Final = frozenset(
         *(str(number) for name, number in PROTOCOLS.items() if name.startswith("ipv6-")),
     }
 )
+_IPV6_ICMP: Final = {"icmp": "ipv6-icmp", "icmpv6": "ipv6-icmp", "1": "58"}
+_NAMES: Final = {str(number): name for name, number in PROTOCOLS.items() if name != "icmpv6"}
 _REMOTES: Final = ("remote_ip_prefix", "remote_group_id", "remote_address_group_id")
+_ANYWHERE: Final = frozenset({"0.0.0.0/0", "::/0", None, ""})
 _KEY: Final = (
     "direction",
     "ethertype",
@@ -32,28 +36,37 @@ _KEY: Final = (
 )
 
 
-def number(protocol: str) -> int:
-    """The IANA number of a name or number."""
-    return PROTOCOLS[protocol] if protocol in PROTOCOLS else int(protocol)
-
-
 def check(values: dict[str, Any]) -> None:
-    """Whether the parts of a rule fit each other.
+    """Whether the parts of a rule fit each other; what can be said in several ways is put in one.
 
     Raises:
         ApiError: 400, in Neutron's words.
     """
-    if sum(1 for name in _REMOTES if values.get(name)) > 1:
-        raise bad_request(
-            "SecurityGroupMultipleRemoteEntites",
-            "Only one of remote_ip_prefix or remote_group_id or remote_address_group_id may be provided.",
-        )
+    values["protocol"] = _canonical(values["protocol"], values["ethertype"])
+    if values["port_range_min"] == 1 and values["port_range_max"] == 65535:
+        values["port_range_min"] = values["port_range_max"] = None  # all ports are no range at all
     _check_ports(values)
+    _check_prefix(values)
     if values["protocol"] in _ONLY_V6 and values["ethertype"] == "IPv4":
         raise bad_request(
             "SecurityGroupEthertypeConflictWithProtocol",
             f"Invalid ethertype {values['ethertype']} for protocol {values['protocol']}.",
         )
+    if sum(1 for name in _REMOTES if values.get(name)) > 1:
+        raise bad_request(
+            "SecurityGroupMultipleRemoteEntites",
+            "Only one of remote_ip_prefix or remote_group_id or remote_address_group_id may be provided.",
+        )
+
+
+def _canonical(protocol: str | None, ethertype: str) -> str | None:
+    """ICMP in an IPv6 rule is IPv6's."""
+    if protocol is None or ethertype != "IPv6":
+        return protocol
+    return _IPV6_ICMP.get(protocol, protocol)
+
+
+def _check_prefix(values: dict[str, Any]) -> None:
     prefix = values.get("remote_ip_prefix")
     if prefix and f"IPv{ipaddress.ip_interface(prefix).version}" != values["ethertype"]:
         raise bad_request(
@@ -70,7 +83,7 @@ def _check_ports(values: dict[str, Any]) -> None:
         raise bad_request(
             "SecurityGroupProtocolRequiredWithPorts", "Must also specify protocol if port range is given."
         )
-    which = number(protocol)
+    which = PROTOCOLS[protocol] if protocol in PROTOCOLS else int(protocol)
     if which in _WITH_PORTS.values():
         if low == 0 or high == 0:
             raise bad_request("SecurityGroupInvalidPortValue", "Invalid value for port 0")
@@ -102,19 +115,15 @@ def _check_icmp(type_: int | None, code: int | None) -> None:
         )
 
 
-def canonical_ports(values: dict[str, Any]) -> None:
-    """All ports are no range at all."""
-    if values["port_range_min"] == 1 and values["port_range_max"] == 65535:
-        values["port_range_min"] = values["port_range_max"] = None
-
-
 def key(rule: Any) -> tuple[object, ...]:
-    """What two rules that do the same have in common."""
-    protocol = rule.protocol
-    prefix = rule.remote_ip_prefix if rule.remote_ip_prefix not in {"0.0.0.0/0", "::/0"} else None
-    which = None
+    """What two rules of a group that do the same have in common."""
+    return key_of(lambda name: getattr(rule, name))
+
+
+def key_of(field: Callable[[str], Any]) -> tuple[object, ...]:
+    """The key of a rule whose attributes ``field`` gives."""
+    protocol, prefix = field("protocol"), field("remote_ip_prefix")
     if protocol is not None:
-        which = number(protocol)
-        if which == 1 and rule.ethertype == "IPv6":
-            which = 58
-    return (which, prefix, *(getattr(rule, name) for name in _KEY))
+        protocol = _canonical(protocol, field("ethertype"))
+        protocol = _NAMES.get(protocol, protocol)
+    return (protocol, None if prefix in _ANYWHERE else prefix, *(field(name) for name in _KEY))

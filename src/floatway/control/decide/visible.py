@@ -1,12 +1,16 @@
 """Whether something that a request names exists for the caller. What a project may not see is not there, so it says 404."""
 
+from typing import TypeVar
+
 from floatway.control import entities as e
 from floatway.control.caller import Caller
 from floatway.control.decide import sharing
 from floatway.control.draft import Draft
 from floatway.control.errors import not_found
 
-__all__ = ["network", "port"]
+__all__ = ["network", "port", "shareable"]
+
+T = TypeVar("T", bound=e.Owned)
 
 
 def network(draft: Draft, caller: Caller, network_id: str) -> e.Network:
@@ -36,3 +40,15 @@ def port(draft: Draft, caller: Caller, port_id: str) -> e.Port:
     if network is None or network.project_id != caller.project_id:
         raise not_found(e.Port.KIND, port_id)
     return found
+
+
+def shareable(draft: Draft, caller: Caller, kind: type[T], id_: str) -> T:
+    """A security group, address group or the like, if it is the caller's or shared with them.
+
+    Raises:
+        ApiError: 404 in the noun's words.
+    """
+    found = draft.need(kind, id_)
+    if caller.is_admin or sharing.allows(draft, found, caller.project_id):
+        return found
+    raise not_found(kind.KIND, id_)
