@@ -49,16 +49,13 @@ class Extras:
             "extensions": self._extensions,
             "quotas": self._quotas,
             "availability_zones": self._zones,
-            "service-providers": self._providers,
+            "service_providers": self._providers,
             "floatingip_pools": self._pools,
-            "network-ip-availabilities": self._availabilities,
-            "auto-allocated-topology": self._topology,
+            "network_ip_availabilities": self._availabilities,
+            "auto_allocated_topology": self._topology,
         }
-
-    @property
-    def paths(self) -> frozenset[str]:
-        """The first parts of the paths that are answered here."""
-        return frozenset(self._answers)
+        # clients write either
+        self.paths: Final = frozenset(self._answers) | {name.replace("_", "-") for name in self._answers}
 
     async def answer(self, path: tuple[str, ...], request: Request, caller: Caller) -> Response:
         """``path`` begins with one of ``paths``.
@@ -66,7 +63,7 @@ class Extras:
         Raises:
             ApiError: 403, 404, 405, and what the rules say.
         """
-        return await self._answers[path[0]](path[1:], request, caller)
+        return await self._answers[path[0].replace("-", "_")](path[1:], request, caller)
 
     async def _extensions(self, rest: tuple[str, ...], request: Request, caller: Caller) -> Response:
         del caller
