@@ -73,7 +73,7 @@ class Collections:
         entity = self.seen(model, noun, id_, caller)
         target = self.target(model, noun, caller, entity)
         if not self.guard.may_get(caller, noun, target):
-            raise hidden_not_found()
+            raise hidden_not_found(noun, target)
         query = parse(request.query, QUERY_RULES[noun.collection]) if request.query else NO_QUERY
         shape = Shape(self.guard.hidden(caller, noun, target), query.fields)
         return _wrapped(200, noun.singular, self._text(noun, model, entity, caller, shape))

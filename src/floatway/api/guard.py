@@ -15,7 +15,7 @@ from floatway.api.attributes.body import Body
 from floatway.api.noun import Noun
 from floatway.api.policy import Policy, Target
 from floatway.control.caller import Caller
-from floatway.control.errors import ApiError, forbidden
+from floatway.control.errors import ApiError, forbidden, not_found
 
 __all__ = ["Guard", "hidden_not_found"]
 
@@ -23,9 +23,11 @@ _GATEWAY: Final = ("network_id", "external_fixed_ips", "enable_snat")
 _RULE_NOUNS: Final = {"binding": "port_binding", "port_forwarding": "floatingip_port_forwarding"}
 
 
-def hidden_not_found() -> ApiError:
-    """404 for what is there, but not for this caller."""
-    return ApiError(404, "HTTPNotFound", "The resource could not be found.")
+def hidden_not_found(noun: Noun | None = None, target: Target | None = None) -> ApiError:
+    """404 for what is there, but not for this caller: in the very words for what is not there at all."""
+    if noun is None or target is None:
+        return ApiError(404, "HTTPNotFound", "The resource could not be found.")
+    return not_found(noun.singular, str(target.field("id")))
 
 
 def disallowed(rule: str) -> ApiError:
@@ -47,11 +49,11 @@ class Guard:
 
     def may_update(self, caller: Caller, noun: Noun, body: Body, target: Target) -> None:
         """Raise 403 unless the caller may change this so; 404 when they may not even see it."""
-        self._enforce(caller, _asked("update", noun, body, creating=False), target, or_hidden=_rule("get", noun))
+        self._enforce(caller, _asked("update", noun, body, creating=False), target, seen_by=noun)
 
     def may_delete(self, caller: Caller, noun: Noun, target: Target) -> None:
         """Raise 403 unless the caller may delete this; 404 when they may not even see it."""
-        self._enforce(caller, _rule("delete", noun), target, or_hidden=_rule("get", noun))
+        self._enforce(caller, _rule("delete", noun), target, seen_by=noun)
 
     def may_get(self, caller: Caller, noun: Noun, target: Target) -> bool:
         """Whether the caller may see this."""
@@ -75,11 +77,11 @@ class Guard:
             )
         return rules
 
-    def _enforce(self, caller: Caller, asked: "_Asked", target: Target, *, or_hidden: str = "") -> None:
+    def _enforce(self, caller: Caller, asked: "_Asked", target: Target, *, seen_by: Noun | None = None) -> None:
         if self._all(caller, asked, target):
             return
-        if or_hidden and not self.policy.check(caller, or_hidden, target):
-            raise hidden_not_found()
+        if seen_by is not None and not self.may_get(caller, seen_by, target):
+            raise hidden_not_found(seen_by, target)
         raise disallowed(_told(asked))
 
     def _all(self, caller: Caller, asked: "_Asked", target: Target) -> bool:
