@@ -111,6 +111,8 @@ def test_it_moves_from_port_to_port() -> None:
     moved = cloud.move(floating_ip, port_id=second.id)
     assert (moved.port_id, moved.fixed_ip_address) == (second.id, second.fixed_ips[0].ip_address)
     assert cloud.move(floating_ip, description="x").port_id == second.id
+    assert cloud.move(floating_ip).port_id is None
+    cloud.move(floating_ip, port_id=second.id)
     left = cloud.move(floating_ip, port_id=None)
     assert (left.port_id, left.fixed_ip_address, left.router_id, left.status) == (None, None, None, "DOWN")
     assert left.floating_ip_address == floating_ip.floating_ip_address

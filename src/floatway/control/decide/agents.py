@@ -10,7 +10,7 @@ import msgspec
 
 from floatway.control import entities as e
 from floatway.control.caller import Caller
-from floatway.control.decide import dvr_ports
+from floatway.control.decide import dvr_ports, placement
 from floatway.control.draft import Draft
 from floatway.control.settings import Settings
 
@@ -70,6 +70,7 @@ def report(draft: Draft, values: dict[str, Any]) -> e.Agent:
         )
     if not known or known[0].configurations != agent.configurations:
         dvr_ports.agent_changed(draft, agent.host)
+        placement.agent_came(draft, agent)
     return agent
 
 
@@ -83,7 +84,9 @@ def update(draft: Draft, caller: Caller, agent: e.Agent, values: dict[str, Any])
 def delete(draft: Draft, caller: Caller, agent: e.Agent) -> None:
     """Forget it, and what was scheduled to it; if it still runs it reports again."""
     del caller
-    for binding in draft.find(e.AgentBinding, "agent", agent.id):
+    bindings = draft.find(e.AgentBinding, "agent", agent.id)
+    for binding in bindings:
         draft.remove(binding)
     draft.remove(agent)
     dvr_ports.agent_changed(draft, agent.host)
+    placement.agent_gone(draft, [binding.object_id for binding in bindings])

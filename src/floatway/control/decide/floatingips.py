@@ -77,7 +77,7 @@ def create(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.FloatingIp
 
 
 def update(draft: Draft, caller: Caller, floating_ip: e.FloatingIp, values: dict[str, Any]) -> e.FloatingIp:
-    """Describe, associate, move or disassociate. Without ``port_id`` the association stays.
+    """Describe, associate, move or disassociate. Without ``port_id`` the association stays, unless nothing at all is said.
 
     Raises:
         ApiError: 400, 404, 409.
@@ -86,9 +86,9 @@ def update(draft: Draft, caller: Caller, floating_ip: e.FloatingIp, values: dict
         floating_ip = draft.put(msgspec.structs.replace(floating_ip, description=values["description"]))
     if values.get("fixed_ip_address") and not values.get("port_id"):
         raise _bad("fixed_ip_address cannot be specified without a port_id")
-    if "port_id" not in values:
+    if values and "port_id" not in values:
         return floating_ip
-    if not values["port_id"]:
+    if not values.get("port_id"):
         return disassociate(draft, floating_ip)
     associated = _associate(draft, caller, floating_ip, values["port_id"], values.get("fixed_ip_address"))
     _check_unforwarded(draft, floating_ip)

@@ -8,7 +8,7 @@ import msgspec
 from floatway.control import entities as e
 from floatway.control import prefixes as p
 from floatway.control.caller import ADMIN, Caller
-from floatway.control.decide import dvr_ports, extra_routes, owners, ports, visible
+from floatway.control.decide import dvr_ports, extra_routes, owners, placement, ports, visible
 from floatway.control.draft import Draft
 from floatway.control.errors import ApiError, bad_request, conflict
 
@@ -42,6 +42,7 @@ def set_gateway(draft: Draft, caller: Caller, router: e.Router, info: dict[str, 
         gateway = msgspec.structs.replace(router.gateway, enable_snat=enable_snat)
     router = draft.put(msgspec.structs.replace(router, gateway=gateway))
     dvr_ports.sync_snat_ports(draft, router)
+    placement.sync(draft, router)
     return router
 
 
@@ -65,6 +66,8 @@ def clear(draft: Draft, router: e.Router) -> e.Router:
     dvr_ports.sync_snat_ports(draft, router)
     if port is not None:
         ports.delete(draft, ADMIN, port, l3_check=False)
+    if router.distributed:
+        placement.withdraw(draft, router)
     return router
 
 

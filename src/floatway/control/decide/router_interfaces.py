@@ -13,7 +13,7 @@ import msgspec
 from floatway.control import entities as e
 from floatway.control import prefixes as p
 from floatway.control.caller import ADMIN, Caller
-from floatway.control.decide import dvr_ports, owners, ports, router_gateway, sharing, visible
+from floatway.control.decide import dvr_ports, owners, placement, ports, router_gateway, sharing, visible
 from floatway.control.draft import Draft
 from floatway.control.errors import ApiError, bad_request, conflict, not_found
 
@@ -42,8 +42,9 @@ def add(draft: Draft, caller: Caller, router: e.Router, body: Any) -> dict[str, 
         port, subnets = _add_port(draft, caller, router, body["port_id"])
     else:
         port, subnets = _add_subnet(draft, caller, router, body["subnet_id"])
-    draft.touch(draft.need(e.Router, router.id))
+    router = draft.touch(draft.need(e.Router, router.id))
     dvr_ports.sync_snat_ports(draft, router)
+    placement.sync(draft, router)
     return _document(router, port, subnets, subnets[-1])
 
 
@@ -59,7 +60,7 @@ def remove(draft: Draft, caller: Caller, router: e.Router, body: Any) -> dict[st
         port, subnets = _remove_port(draft, router, body["port_id"], body.get("subnet_id"))
     else:
         port, subnets = _remove_subnet(draft, router, body["subnet_id"])
-    draft.touch(draft.need(e.Router, router.id))
+    router = draft.touch(draft.need(e.Router, router.id))
     dvr_ports.sync_snat_ports(draft, router)
     return _document(router, port, subnets, subnets[0])
 

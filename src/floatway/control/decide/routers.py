@@ -10,6 +10,7 @@ from floatway.control.decide import (
     availability_zones,
     dvr_ports,
     extra_routes,
+    placement,
     ports,
     quotas,
     router_gateway,
@@ -126,12 +127,12 @@ def _given_routes(body: Any) -> tuple[e.HostRoute, ...]:
 
 def _migrate(draft: Draft, router: e.Router) -> e.Router:
     """Interfaces are of the other kind from now on; SNAT and agent gateway ports come and go; it is scheduled anew."""
-    for binding in draft.find(e.AgentBinding, "object", router.id):
-        draft.remove(binding)
+    placement.withdraw(draft, router)
     router = draft.put(router)
     for port in dvr_ports.interfaces(draft, router.id):
         ports.update(draft, ADMIN, port, {"device_owner": router_interfaces.owner_of(router)})
     dvr_ports.sync_snat_ports(draft, router)
+    placement.sync(draft, router)
     for floating_ip in draft.find(e.FloatingIp, "router", router.id):
         dvr_ports.sync_floating_ip(draft, floating_ip, dvr_ports.host_of(draft, floating_ip))
     return router

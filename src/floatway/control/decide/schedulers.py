@@ -9,6 +9,7 @@ A distributed router is wherever its ports are; by hand only its centralised par
 from typing import Any, Final, TypeVar
 
 from floatway.control import entities as e
+from floatway.control.decide import placement
 from floatway.control.draft import Draft
 from floatway.control.errors import ApiError, bad_request, conflict
 from floatway.control.snapshot import Readable
@@ -57,6 +58,7 @@ def add_router(draft: Draft, agent: e.Agent, body: Any) -> None:
             f"The router {router.id} has been already hosted by the L3 Agent {others[0].id}.",
         )
     draft.put(_binding(agent.id, router.id))
+    placement.bind_ports(draft, router)
 
 
 def remove_router(draft: Draft, agent: e.Agent, router_id: str) -> None:
@@ -75,6 +77,9 @@ def remove_router(draft: Draft, agent: e.Agent, router_id: str) -> None:
     if binding is None:
         raise conflict("RouterNotHostedByL3Agent", f"The router {router_id} is not hosted by the L3 Agent {agent.id}.")
     draft.remove(binding)
+    router = draft.get(e.Router, router_id)
+    if router is not None:
+        placement.bind_ports(draft, router)
 
 
 def add_network(draft: Draft, agent: e.Agent, body: Any) -> None:
