@@ -184,7 +184,7 @@ class Collections:
     def _may_create(self, draft: Draft, noun: Noun, caller: Caller, body: Body) -> None:
         target = EntityTarget(draft, caller, noun.kind, values=body.values)
         if noun.kind in {e.Port, e.Subnet} and not sees_everything(caller):
-            _own_network(draft, caller, body.values.get("network_id"))
+            _seen_network(draft, caller, body.values.get("network_id"))
         elif noun.kind is e.SecurityGroupRule:
             draft.need(e.SecurityGroup, body.values["security_group_id"])
         self.guard.may_create(caller, noun, body, target)
@@ -244,13 +244,11 @@ def _wrapped(status: int, name: str, text: bytes) -> Response:
     return Response(status, b'{"%s":%s}' % (name.encode(), text))
 
 
-def _own_network(draft: Readable, caller: Caller, network_id: Any) -> None:
-    """A project makes ports and subnets on its own networks and on those shared with it; others it cannot see."""
+def _seen_network(draft: Readable, caller: Caller, network_id: Any) -> None:
+    """A port or subnet is made on a network that exists for the caller; policy says whether it may be."""
     network = draft.get(e.Network, str(network_id))
     if network is None or not visible(draft, caller, network):
         raise not_found(e.Network.KIND, str(network_id))
-    if network.project_id != caller.project_id and not shared(draft, network, caller.project_id):
-        raise hidden_not_found()
 
 
 def _expected_revision(request: Request) -> int | None:

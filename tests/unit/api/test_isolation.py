@@ -8,6 +8,7 @@ what does not exist is.
 import asyncio
 import json
 import random
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -60,6 +61,7 @@ class Cloud:
 
     def __init__(self, draw: random.Random) -> None:
         self._draw = draw
+        self._made = 0
         self.model = EMPTY
         networks = [self._put(e.Network) for _ in range(3)]
         pools = [self._put(e.SubnetPool, prefixes=("10.0.0.0/8",)) for _ in range(2)]
@@ -98,8 +100,8 @@ class Cloud:
         self._put(e.Agent, agent_type="L3 agent", binary="x", host="h")
 
     def _put(self, kind: type[e.Entity], **fields: Any) -> Any:
-        id_ = f"{self._draw.getrandbits(128):032x}"
-        id_ = f"{id_[:8]}-{id_[8:12]}-{id_[12:16]}-{id_[16:20]}-{id_[20:]}"
+        self._made += 1
+        id_ = str(uuid.UUID(int=self._made))
         known = kind.__struct_fields__
         if "name" in known:
             fields["name"] = f"name-of-{id_}"
@@ -107,7 +109,7 @@ class Cloud:
             fields["description"] = f"about-{id_}"
         if "project_id" in known:
             fields.setdefault("project_id", self._draw.choice(PROJECTS))
-        entity = kind(id=id_, sequence=self._draw.getrandbits(30), **fields)
+        entity = kind(id=id_, sequence=self._made, **fields)
         self.model = self.model.put(entity)
         return entity
 
