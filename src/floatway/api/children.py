@@ -51,7 +51,7 @@ class Tags:
         written = await self._collections.engine.write(change)
         if written.result is None:
             return Response(201) if request.method == "PUT" else NO_CONTENT
-        return Response(201 if request.method == "POST" else 200, encode(written.result))
+        return Response(200, encode(written.result))
 
     def _change(
         self, noun: Noun, id_: str, tag: str | None, request: Request, caller: Caller

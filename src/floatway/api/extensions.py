@@ -242,6 +242,12 @@ _TABLE: Final = (
         "A limit is refused when more than that is in use.",
     ),
     (
+        "quota-check-limit-default",
+        "Quota engine limit check by default",
+        "2024-08-21T16:00:00-00:00",
+        "Limits are checked against what is in use unless the request says force.",
+    ),
+    (
         "quota_details",
         "Quota details management support",
         "2017-02-10T10:00:00-00:00",

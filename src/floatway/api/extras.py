@@ -23,6 +23,7 @@ from floatway.control.decide import auto_allocated, availability, availability_z
 from floatway.control.decide.service_providers import PROVIDERS
 from floatway.control.draft import Draft
 from floatway.control.errors import ApiError, bad_request, forbidden
+from floatway.control.snapshot import Model
 
 __all__ = ["Extras"]
 
@@ -137,13 +138,12 @@ class Extras:
     async def _quotas(self, rest: tuple[str, ...], request: Request, caller: Caller) -> Response:
         engine = self._collections.engine
         if not rest:
+            if request.method == "POST":
+                raise ApiError(501, "HTTPNotImplemented", "POST requests are not supported on this resource.")
             _only_get(request)
             self._may(caller, "get_quota", _Project(caller.project_id))
             if not caller.is_admin:
-                raise forbidden(
-                    "AdminRequired",
-                    "User does not have admin privileges: Only admin is authorized to access quotas for another project.",
-                )
+                raise _only_for_admins()
             model = await engine.read()
             shown = [
                 {"tenant_id": project, "project_id": project, **quotas.limits(model, engine.settings, project)}
@@ -152,21 +152,13 @@ class Extras:
             return Response(200, encode({"quotas": shown}))
         if rest[0] in {"tenant", "project"}:
             _only_get(request)
-            return Response(200, encode({"tenant": {"tenant_id": caller.project_id, "project_id": caller.project_id}}))
+            return Response(200, encode({rest[0]: {f"{rest[0]}_id": caller.project_id}}))
         return await self._quota(rest[0], rest[1:], request, caller)
 
     async def _quota(self, project_id: str, rest: tuple[str, ...], request: Request, caller: Caller) -> Response:
         engine, target = self._collections.engine, _Project(project_id)
         if request.method in {"GET", "HEAD"}:
-            self._may_read_quota(caller, target, project_id)
-            model = await engine.read()
-            if rest == ("default",):
-                return _quota_document(quotas.defaults(engine.settings), project_id)
-            if rest == ("details",):
-                return _quota_document(quotas.details(model, engine.settings, project_id), project_id)
-            if rest:
-                raise nothing_there()
-            return _quota_document(quotas.limits(model, engine.settings, project_id), project_id)
+            return self._shown_quota(await engine.read(), project_id, rest, caller)
         if rest:
             raise method_not_allowed()
         if request.method == "PUT":
@@ -180,10 +172,20 @@ class Extras:
             return NO_CONTENT
         raise method_not_allowed()
 
-    def _may_read_quota(self, caller: Caller, target: Target, project_id: str) -> None:
+    def _shown_quota(self, model: Model, project_id: str, rest: tuple[str, ...], caller: Caller) -> Response:
         """A project reads its own; an admin anybody's."""
+        settings = self._collections.engine.settings
         if project_id != caller.project_id:
-            self._may(caller, "get_quota", target)
+            if rest == ("details",) and not caller.is_admin:
+                raise _only_for_admins()
+            self._may(caller, "get_quota", _Project(project_id))
+        if rest == ("default",):
+            return _quota_document(quotas.defaults(settings))
+        if rest == ("details",):
+            return _quota_document(quotas.details(model, settings, project_id))
+        if rest:
+            raise nothing_there()
+        return _quota_document(quotas.limits(model, settings, project_id))
 
     def _may(self, caller: Caller, rule: str, target: Target | None = None) -> None:
         self._collections.guard.may(caller, rule, target or _Project(""))
@@ -212,8 +214,15 @@ def _quota_body(request: Request) -> dict[str, Any]:
     return values
 
 
-def _quota_document(shown: dict[str, Any], project_id: str) -> Response:
-    return Response(200, encode({"quota": {**shown, "project_id": project_id, "tenant_id": project_id}}))
+def _quota_document(shown: dict[str, Any]) -> Response:
+    return Response(200, encode({"quota": shown}))
+
+
+def _only_for_admins() -> ApiError:
+    return forbidden(
+        "AdminRequired",
+        "User does not have admin privileges: Only admin is authorized to access quotas for another project.",
+    )
 
 
 def _topology_document(id_: str, project_id: str) -> Response:

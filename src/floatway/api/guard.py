@@ -41,7 +41,7 @@ class Guard:
     def __init__(self, policy: Policy) -> None:
         """``policy`` holds the rules."""
         self.policy = policy
-        self._attribute_rules: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._attribute_rules: dict[str, tuple[frozenset[str], tuple[tuple[str, str], ...]]] = {}
 
     def may_create(self, caller: Caller, noun: Noun, body: Body, target: Target) -> None:
         """Raise 403 unless the caller may create this."""
@@ -65,17 +65,22 @@ class Guard:
 
     def hidden(self, caller: Caller, noun: Noun, target: Target) -> frozenset[str]:
         """The attributes of this that the caller does not get to see."""
-        rules = self._visibility(noun)
-        return frozenset(name for name, rule in rules if not self.policy.check(caller, rule, target))
+        never, rules = self._visibility(noun)
+        if not rules:
+            return never
+        return never.union(name for name, rule in rules if not self.policy.check(caller, rule, target))
 
-    def _visibility(self, noun: Noun) -> tuple[tuple[str, str], ...]:
-        rules = self._attribute_rules.get(noun.collection)
-        if rules is None:
-            named = ((name, f"{_rule('get', noun)}:{name}") for name in ATTRIBUTES[noun.collection])
-            rules = self._attribute_rules[noun.collection] = tuple(
-                (name, rule) for name, rule in named if self.policy.known(rule)
+    def _visibility(self, noun: Noun) -> tuple[frozenset[str], tuple[tuple[str, str], ...]]:
+        """The attributes that nobody sees, and the rules of those that some do."""
+        found = self._attribute_rules.get(noun.collection)
+        if found is None:
+            attributes = ATTRIBUTES[noun.collection]
+            named = ((name, f"{_rule('get', noun)}:{name}") for name in attributes)
+            found = self._attribute_rules[noun.collection] = (
+                frozenset(name for name, attribute in attributes.items() if not attribute.visible),
+                tuple((name, rule) for name, rule in named if self.policy.known(rule)),
             )
-        return rules
+        return found
 
     def _enforce(self, caller: Caller, asked: "_Asked", target: Target, *, seen_by: Noun | None = None) -> None:
         if self._all(caller, asked, target):

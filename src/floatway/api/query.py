@@ -59,9 +59,7 @@ def parse(text: str, rules: Mapping[str, Rule]) -> Query:
     for key, value in parameters:
         given.setdefault(key, []).append(value)
     tags = {
-        key: frozenset(tag for value in given.pop(key) for tag in value.split(",") if tag)
-        for key in _TAGS
-        if key in given
+        key: frozenset(tag for value in given.pop(key) for tag in value.split(",")) for key in _TAGS if key in given
     }
     keys = [key for key in given if key not in _RESERVED]
     unknown = [key for key in keys if key not in rules or not rules[key].filter]
@@ -175,7 +173,7 @@ def _tagged(tags: Mapping[str, frozenset[str]], get: Getter) -> list[Predicate]:
         "not-tags": lambda wanted: lambda row: not wanted.issubset(get(row)),
         "not-tags-any": lambda wanted: lambda row: wanted.isdisjoint(get(row)),
     }
-    return [tests[key](wanted) for key, wanted in tags.items() if wanted]
+    return [tests[key](wanted) for key, wanted in tags.items()]
 
 
 def page(rows: list[Any], query: Query, getter: Callable[[str], Getter], kind: str) -> list[Any]:

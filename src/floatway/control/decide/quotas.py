@@ -13,7 +13,7 @@ import msgspec
 from floatway.control import entities as e
 from floatway.control.caller import Caller
 from floatway.control.draft import Draft
-from floatway.control.errors import ApiError, bad_request, conflict
+from floatway.control.errors import ApiError, bad_request, conflict, invalid_input
 from floatway.control.settings import Settings
 from floatway.control.snapshot import Readable
 
@@ -32,6 +32,8 @@ DEFAULTS: Final = {
     "rbac_policy": 10,
 }
 PER_ROUTER: Final = "router_route"
+_MOST: Final = 2**31 - 1
+_OWNER: Final = ("project_id", "tenant_id")
 KINDS: Final[dict[str, type[e.Entity]]] = {
     "network": e.Network,
     "subnet": e.Subnet,
@@ -80,28 +82,37 @@ def check(draft: Draft, project_id: str, resource: str, delta: int = 1) -> None:
 
 
 def set_limits(draft: Draft, caller: Caller, project_id: str, values: dict[str, Any]) -> dict[str, int]:
-    """Give a project its own limits. With ``check_limit`` they are not set below what is used (unless ``force``).
+    """Give a project its own limits: none below what it uses, unless ``force`` is true.
 
     Raises:
-        ApiError: 400 on a value that is no limit or a noun without quotas, 409 on one below usage.
+        ApiError: 400 on a noun without quotas, on a value that is no limit, and on one below usage.
     """
     del caller
     values = dict(values)
-    must_fit = _flag(values.pop("check_limit", False)) and not _flag(values.pop("force", False))
-    values.pop("force", None)
-    values.pop("project_id", None)
-    values.pop("tenant_id", None)
+    must_fit = values.pop("force", None) is not True
+    values.pop("check_limit", None)
+    if not values.keys().isdisjoint(_OWNER):
+        values |= dict.fromkeys(_OWNER)
+    unknown = sorted(str(name) for name in values if name not in DEFAULTS)
+    if unknown:
+        raise bad_request("HTTPBadRequest", f"Unrecognized attribute(s) '{', '.join(unknown)}'")
     wanted = {name: _limit(name, value) for name, value in values.items()}
     if must_fit:
-        over = [name for name, limit in wanted.items() if 0 <= limit < used(draft, project_id, name)]
-        if over:
-            raise bad_request(
-                "InvalidInput",
-                f"Invalid input for operation: Quota limit is lower than the usage of the project: {', '.join(over)}.",
-            )
-    own = draft.get(e.Quota, project_id) or e.Quota(id=project_id)
-    draft.put(msgspec.structs.replace(own, limits=own.limits | wanted))
+        _check_usage(draft, project_id, wanted)
+    if wanted:
+        own = draft.get(e.Quota, project_id) or e.Quota(id=project_id)
+        draft.put(msgspec.structs.replace(own, limits=own.limits | wanted))
     return limits(draft, draft.settings, project_id)
+
+
+def _check_usage(draft: Draft, project_id: str, wanted: dict[str, int]) -> None:
+    for name, limit in wanted.items():
+        there = used(draft, project_id, name)
+        if 0 <= limit < there:
+            raise bad_request(
+                "HTTPBadRequest",
+                f"Quota limit {limit} for {name} must be greater than or equal to already used {there}",
+            )
 
 
 def delete(draft: Draft, project_id: str) -> None:
@@ -112,7 +123,7 @@ def delete(draft: Draft, project_id: str) -> None:
     """
     own = draft.get(e.Quota, project_id)
     if own is None:
-        raise ApiError(404, "ProjectQuotaNotFound", f"Quota for project {project_id} could not be found.")
+        raise ApiError(404, "TenantQuotaNotFound", f"Quota for project {project_id} could not be found.")
     draft.remove(own)
 
 
@@ -129,24 +140,18 @@ def projects(model: Readable) -> Iterable[str]:
     return sorted(quota.id for quota in model.all(e.Quota))
 
 
-def _flag(value: Any) -> bool:
-    return str(value).lower() in {"true", "1", "yes"}
-
-
 def _limit(name: str, value: Any) -> int:
-    if name not in DEFAULTS:
-        raise bad_request("HTTPBadRequest", f"Unrecognized attribute(s) '{name}'")
-    number = value if isinstance(value, int) and not isinstance(value, bool) else None
-    if isinstance(value, str) and value.strip().lstrip("-").isdigit() and len(value) < 20:
+    try:
         number = int(value)
-    if number is None:
-        raise bad_request("HTTPBadRequest", f"Invalid input for {name}. Reason: '{value}' is not an integer.")
-    if not -1 <= number <= 2**31 - 1:
-        least = number < -1
-        said = (
-            f"is too small - must be at least '{-1}'"
-            if least
-            else f"is too large - must be no larger than '{2**31 - 1}'"
+    except (TypeError, ValueError, OverflowError):
+        raise invalid_input(f"'{value}' is not an integer") from None
+    if number < -1:
+        raise bad_request(
+            "HTTPBadRequest", f"Invalid input for {name}. Reason: '{number}' is too small - must be at least '-1'."
         )
-        raise bad_request("HTTPBadRequest", f"Invalid input for {name}. Reason: '{number}' {said}.")
+    if number > _MOST:
+        raise bad_request(
+            "HTTPBadRequest",
+            f"Invalid input for {name}. Reason: '{number}' is too large - must be no larger than '{_MOST}'.",
+        )
     return number

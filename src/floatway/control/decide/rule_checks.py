@@ -124,6 +124,6 @@ def key_of(field: Callable[[str], Any]) -> tuple[object, ...]:
     """The key of a rule whose attributes ``field`` gives."""
     protocol, prefix = field("protocol"), field("remote_ip_prefix")
     if protocol is not None:
-        protocol = _canonical(protocol, field("ethertype"))
-        protocol = _NAMES.get(protocol, protocol)
+        protocol = _canonical(str(protocol), field("ethertype"))
+        protocol = _NAMES.get(str(protocol), protocol)
     return (protocol, None if prefix in _ANYWHERE else prefix, *(field(name) for name in _KEY))
