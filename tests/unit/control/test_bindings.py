@@ -77,6 +77,22 @@ def test_only_plain_ports_are_plugged() -> None:
     assert changed(draft, free, ADMIN, binding_vnic_type="normal").binding_vnic_type == "normal"
 
 
+def test_a_physical_device_keeps_its_mac() -> None:
+    draft = a_draft()
+    network = network_of(draft)
+    port = port_of(draft, network, ADMIN, device_owner="compute:a", device_id="d", binding_vnic_type="direct-physical")
+    device = "11:22:33:44:55:66"
+    on = changed(draft, port, ADMIN, binding_host_id="h1", binding_profile={"device_mac_address": device})
+    assert on.mac_address == device
+    other = port_of(draft, network, ADMIN, binding_vnic_type="direct-physical")
+    profile = {"device_mac_address": device}
+    refused(lambda: changed(draft, other, ADMIN, binding_host_id="h1", binding_profile=profile), 409, "MacAddressInUse")
+    profile = {"device_mac_address": "no"}
+    refused(lambda: changed(draft, other, ADMIN, binding_host_id="h1", binding_profile=profile), 400, "InvalidInput")
+    off = changed(draft, on, ADMIN, device_owner="", device_id="", binding_host_id="", binding_profile=None)
+    assert off.mac_address not in {device, port.mac_address}
+
+
 def test_profiles_are_kept_emptied_and_not_too_large() -> None:
     draft = a_draft()
     port = port_of(draft, network_of(draft), ADMIN, binding_profile={"a": 1})

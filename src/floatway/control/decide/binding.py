@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from floatway.control.decide import agents, owners
+from floatway.control.decide import agents, owners, ports_mac
 from floatway.control.draft import Draft
 from floatway.control.entities import Agent, Network, Port
 from floatway.control.errors import ApiError, invalid_input
@@ -28,6 +28,7 @@ __all__ = [
     "on_port",
     "reported",
     "requested",
+    "with_device_mac",
     "with_status",
 ]
 
@@ -99,8 +100,16 @@ def changed(draft: Draft, network: Network, port: Port, values: dict[str, Any]) 
         return _plugged(draft, network, port, plug)
     if plug.host and port.binding_vif_type in _UNPLUGGED:
         vif_type, details = bind(draft, network, plug)
-        return msgspec.structs.replace(port, binding_vif_type=vif_type, binding_vif_details=on_port(details))
+        port = msgspec.structs.replace(port, binding_vif_type=vif_type, binding_vif_details=on_port(details))
+        return with_device_mac(draft, port)
     return port
+
+
+def with_device_mac(draft: Draft, port: Port) -> Port:
+    """A port that is a whole device (``direct-physical``) has the device's MAC while it is on a host."""
+    if port.binding_vnic_type != "direct-physical" or not port.binding_host_id:
+        return port
+    return msgspec.structs.replace(port, mac_address=ports_mac.of_device(draft, port))
 
 
 def with_status(port: Port) -> Port:
@@ -140,7 +149,7 @@ def _plugged(draft: Draft, network: Network, port: Port, plug: Plug) -> Port:
     else:
         vif_type, details = bind(draft, network, plug)
         hosts = ()
-    return msgspec.structs.replace(
+    port = msgspec.structs.replace(
         port,
         binding_host_id=plug.host,
         binding_vnic_type=plug.vnic_type,
@@ -149,6 +158,7 @@ def _plugged(draft: Draft, network: Network, port: Port, plug: Plug) -> Port:
         binding_vif_details=on_port(details),
         up_hosts=hosts,
     )
+    return with_device_mac(draft, port)
 
 
 def _reaches(agent: Agent, network: Network) -> bool:

@@ -127,7 +127,7 @@ def activate(draft: Draft, caller: Caller, port: Port, host: str) -> PortBinding
         binding_vif_details=binding.on_port(one.vif_details),
         up_hosts=(),
     )
-    return _active(_put(draft, port, moved))
+    return _active(_put(draft, port, binding.with_device_mac(draft, moved)))
 
 
 def _put(draft: Draft, before: Port, after: Port) -> Port:

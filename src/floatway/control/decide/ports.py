@@ -97,6 +97,8 @@ def update(draft: Draft, caller: Caller, port: Port, values: dict[str, Any]) -> 
     mac = port.mac_address
     if "mac_address" in values:
         mac = ports_mac.changed(draft, port, values["mac_address"], owner)
+    elif _leaves_device(port, values):
+        mac = ports_mac.chosen(draft, port.network_id, None)
     fixed_ips = port.fixed_ips
     if wanted is not None or mac != port.mac_address:
         fixed_ips = ports_addresses.reallocate(draft, port, mac, wanted)
@@ -183,6 +185,12 @@ def _check_vnic(port: Port, values: dict[str, Any]) -> None:
             f"Unable to complete operation on port {port.id} for network {port.network_id}. "
             f"Port already has an attached device {port.device_id}.",
         )
+
+
+def _leaves_device(port: Port, values: dict[str, Any]) -> bool:
+    """Whether a port stops being a physical device, whose MAC is the device's to keep."""
+    freed = values.get("device_id") == "" and values.get("device_owner") == ""
+    return freed and port.device_id != "" and port.binding_vnic_type == "direct-physical"
 
 
 def _check_unowned(draft: Draft, port: Port) -> None:

@@ -3,14 +3,18 @@
 base_mac fa:16:3e:00:00:00  ──▶  fa:16:3e:5a:01:c7     the bytes after the base are drawn until nobody has them
 """
 
+import re
+from typing import Final
+
 from floatway.control.decide import owners
 from floatway.control.draft import Draft
 from floatway.control.entities import Port
-from floatway.control.errors import ApiError, conflict
+from floatway.control.errors import ApiError, conflict, invalid_input
 
-__all__ = ["changed", "chosen"]
+__all__ = ["changed", "chosen", "of_device"]
 
-_UNPLUGGED = frozenset({"unbound", "binding_failed"})
+_UNPLUGGED: Final = frozenset({"unbound", "binding_failed"})
+_MAC: Final = re.compile("[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
 def chosen(draft: Draft, network_id: str, given: str | None) -> str:
@@ -47,6 +51,23 @@ def changed(draft: Draft, port: Port, given: str | None, device_owner: str) -> s
             f"Operation mac address update is not supported for device_owner {device_owner} on port {port.id}.",
         )
     if draft.has(Port, "mac", (port.network_id, mac)):
+        raise _in_use(port.network_id, mac)
+    return mac
+
+
+def of_device(draft: Draft, port: Port) -> str:
+    """The MAC of a port that is a physical function on its host: the device's, which the binding profile tells.
+
+    Raises:
+        ApiError: 400, it tells no MAC; 409 MacAddressInUse.
+    """
+    told = port.binding_profile.get("device_mac_address")
+    if not told:
+        return _made(draft, port.network_id)
+    mac = str(told).lower()
+    if not _MAC.fullmatch(mac):
+        raise invalid_input(f"binding:profile device_mac_address '{told}' is not a valid MAC address")
+    if mac != port.mac_address and draft.has(Port, "mac", (port.network_id, mac)):
         raise _in_use(port.network_id, mac)
     return mac
 
