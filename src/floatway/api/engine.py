@@ -195,7 +195,7 @@ class Engine:
                     self._advance(cast("Model", batch[-1].model))
                 else:  # others' commits came in by the watch before our own answer did: what is queued stands on old ground
                     self._redecide([])
-            elif not self.store.exclusive and (head := await self.store.head()) > self.model.revision:
+            elif not self.store.exclusive and (head := await self.store.head()) > expected:
                 await self.reached(head)
                 self._redecide(batch)
                 continue

@@ -35,6 +35,7 @@ class Store:
         self.shared = shared
         self.hears = asyncio.Event()
         self.hears.set()
+        self.hears_with_head = False
         self.fails: Exception | None = None
         self.commits: list[int] = []
         self.before: Callable[[], Awaitable[None]] | None = None
@@ -82,7 +83,9 @@ class Store:
                 await moved.wait()
 
     async def head(self) -> int:
-        await asyncio.sleep(0)
+        self.hears.set() if self.hears_with_head else None
+        for _ in range(5):  # the news overtake the answer
+            await asyncio.sleep(0)
         return len(self.shared.log)
 
     async def compact(self, keep_from: int) -> None:
@@ -177,6 +180,16 @@ def test_a_refusal_is_decided_on_the_newest_state() -> None:
         store.hears.clear()
         await a.write(make_first)
         assert await later(store, refused(b, make_first)) == 409
+
+    story(told)
+
+
+def test_news_that_come_while_the_head_is_asked_for_are_no_proof() -> None:
+    async def told(a: Engine, _: Store, b: Engine, store: Store) -> None:
+        store.hears.clear()
+        await a.write(put("new"))
+        store.hears_with_head = True
+        await b.write(remove)  # not a 404: b's model is at the head, but was not when it refused
 
     story(told)
 
