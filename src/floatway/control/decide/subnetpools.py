@@ -148,7 +148,7 @@ def add_prefixes(draft: Draft, caller: Caller, pool: e.SubnetPool, body: Any) ->
 def remove_prefixes(draft: Draft, caller: Caller, pool: e.SubnetPool, body: Any) -> dict[str, Any]:
     """PUT /v2.0/subnetpools/ID/remove_prefixes."""
     del caller
-    gone = _operation(body)
+    gone = [cidr for cidr in _operation(body) if p.network(cidr).version == pool.ip_version]
     if not any(p.overlap(prefix, cidr) for prefix in pool.prefixes for cidr in gone):
         return {"prefixes": list(pool.prefixes)}
     if any(p.overlap(subnet.cidr, cidr) for subnet in draft.find(e.Subnet, "pool", pool.id) for cidr in gone):
@@ -197,11 +197,11 @@ def _operation(body: Any) -> list[str]:
     wanted = body.get("prefixes") if isinstance(body, dict) else None
     if not isinstance(wanted, list) or not wanted:
         raise bad_request("HTTPBadRequest", "Request body contains invalid data")
-    try:
-        for cidr in wanted:
-            p.network(cidr)
-    except (ValueError, TypeError):
-        raise invalid_input(f"'{wanted}' is not a list of valid IP subnets") from None
+    for cidr in wanted:
+        try:
+            p.network(cidr if isinstance(cidr, str) else "")
+        except ValueError:
+            raise invalid_input(f"'{cidr}' is not a valid IP subnet") from None
     return wanted
 
 
