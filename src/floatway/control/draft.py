@@ -11,7 +11,7 @@ import datetime
 import random
 import uuid
 from collections.abc import Hashable, Iterator
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import msgspec
 
@@ -23,6 +23,7 @@ from floatway.control.snapshot import Bucket, Model
 __all__ = ["Draft", "timestamp"]
 
 E = TypeVar("E", bound=Entity)
+_CHANCE: Final = random.Random()  # noqa: S311 - seeding one for each draft costs more than most rules
 
 
 def timestamp(seconds: float) -> str:
@@ -40,7 +41,7 @@ class Draft:
         self.settings = settings
         self.seconds = seconds
         self.now = timestamp(seconds)
-        self.random = random.Random(seed)  # noqa: S311 - addresses and MACs, no secrets
+        self.random = _CHANCE if seed is None else random.Random(seed)  # noqa: S311 - addresses and MACs, no secrets
         self._seeded = seed is not None
         self._changed: dict[tuple[str, str], Entity | None] = {}
 
