@@ -79,6 +79,8 @@ class EntityTarget:
         """Its own attribute ``shared``, as the caller sees it."""
         if self._entity is None:
             return None
+        if self._values and self.kind is e.AddressGroup:
+            return None  # as Neutron: who may not change an address group is told 404 even where it is shared with them
         return shared(self._model, self._entity, self._caller.project_id)
 
     def parent_project(self) -> Any:

@@ -38,7 +38,7 @@ _NOUNS: Final = {
         "Default Security Group rule {} does not exist",
     ),
     "address_group": ("AddressGroupNotFound", "Address group {} could not be found."),
-    "rbac_policy": ("RbacPolicyNotFound", "RBAC policy of type {} not found"),
+    "rbac_policy": ("RbacPolicyNotFound", "RBAC policy of type unknown with ID {} not found"),
     "agent": ("AgentNotFound", "Agent {} could not be found"),
 }
 

@@ -78,12 +78,11 @@ def _wanted(body: Any) -> tuple[str, ...]:
     if not isinstance(addresses, list):
         raise invalid_input(f"'{addresses}' is not a list")
     for address in addresses:
-        if not isinstance(address, str) or "/" not in address:
-            raise invalid_input(f"'{address}' is not a valid IP subnet")
-    try:
-        return _canonical(addresses)
-    except ValueError as error:
-        raise invalid_input(f"'{str(error).split()[0]}' is not a valid IP subnet") from None
+        try:
+            p.network(str(address))
+        except ValueError:
+            raise bad_request("AddrFormatError", f"invalid IPNetwork {address}") from None
+    return _canonical(addresses)
 
 
 def _canonical(addresses: Iterable[str]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from floatway.control import entities as e
 from floatway.control.caller import Caller
 from floatway.control.decide import quotas, sharing
 from floatway.control.draft import Draft
-from floatway.control.errors import ApiError, bad_request, conflict, invalid_input
+from floatway.control.errors import ApiError, bad_request, conflict, invalid_input, not_found
 
 __all__ = ["create", "delete", "update"]
 
@@ -19,6 +19,13 @@ _KINDS: Final[dict[str, type[e.Owned]]] = {
     "subnetpool": e.SubnetPool,
     "address_group": e.AddressGroup,
 }
+_DETAILS: Final = {
+    (
+        "network",
+        sharing.SHARED,
+    ): "Unable to reconfigure sharing settings for network {}. Multiple projects are using it.",
+    ("network", sharing.EXTERNAL): "There are routers attached to this network that depend on this policy for access.",
+}
 
 
 def create(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.RbacPolicy:
@@ -28,19 +35,14 @@ def create(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.RbacPolicy
         ApiError: 400 on an action the type has not, or for an object of others; 404; 409 DuplicateRbacPolicy.
     """
     object_type, action = values["object_type"], values["action"]
-    if object_type is None:
-        raise bad_request(
-            "HTTPBadRequest", "Invalid input for object_type. Reason: 'None' is not a valid RBAC object type."
-        )
     actions = sharing.ACTIONS[object_type]
     if action not in actions:
         raise bad_request(
             "InvalidActionForType",
-            f"Invalid action '{action}' for object type '{object_type}'. Valid actions: {', '.join(actions)}",
+            f"Invalid action '{action}' for object type '{object_type}'. Valid actions: {actions}",
         )
     quotas.check(draft, values["project_id"], "rbac_policy")
-    entity = draft.need(_KINDS[object_type], values["object_id"])
-    _owned(caller, entity)
+    entity = _owned(draft, caller, object_type, values["object_id"])
     target = values["target_tenant"]
     for other in sharing.policies(draft, object_type, entity.id, action):
         if other.target_tenant == target:
@@ -70,9 +72,7 @@ def update(draft: Draft, caller: Caller, policy: e.RbacPolicy, values: dict[str,
         ApiError: 400, 409 RbacPolicyInUse.
     """
     target = values.get("target_tenant", policy.target_tenant)
-    entity = draft.get(_KINDS[policy.object_type], policy.object_id)
-    if entity is not None:
-        _owned(caller, entity)
+    _owned(draft, caller, policy.object_type, policy.object_id)
     if target not in {policy.target_tenant, "*"}:
         _check_unused(draft, policy, target)
     return draft.put(msgspec.structs.replace(policy, target_tenant=target))
@@ -108,10 +108,15 @@ def _still_external(draft: Draft, network: e.Network) -> bool:
     return bool(sharing.policies(draft, "network", network.id, sharing.EXTERNAL))
 
 
-def _owned(caller: Caller, entity: e.Owned) -> None:
-    if not caller.is_admin and entity.project_id != caller.project_id:
-        what = "networks" if isinstance(entity, e.Network) else "objects"
-        raise invalid_input(f"Only admins can manipulate policies on {what} they do not own")
+def _owned(draft: Draft, caller: Caller, object_type: str, object_id: str) -> e.Owned:
+    """The object. Who is no admin is not told one that is not there from one of others: 400 for both, as Neutron."""
+    entity = draft.get(_KINDS[object_type], object_id)
+    if entity is not None and (caller.is_admin or entity.project_id == caller.project_id):
+        return entity
+    if caller.is_admin:
+        raise invalid_input(not_found(object_type, object_id).message.removesuffix("."))
+    what = "networks" if object_type == e.Network.KIND else "objects"
+    raise invalid_input(f"Only admins can manipulate policies on {what} they do not own")
 
 
 def _check_unused(draft: Draft, policy: e.RbacPolicy, instead: str = "") -> None:
@@ -131,7 +136,8 @@ def _check_unused(draft: Draft, policy: e.RbacPolicy, instead: str = "") -> None
     users = _users(draft, entity, policy.action) - others - {entity.project_id, ""}
     lost = users if policy.target_tenant == "*" else users & {policy.target_tenant}
     if lost:
-        raise _in_use(entity, f"project_id={policy.target_tenant}")
+        details = _DETAILS.get((entity.KIND, policy.action), f"project_id={policy.target_tenant}")
+        raise _in_use(entity, details.format(entity.id))
 
 
 def _users(draft: Draft, entity: e.Owned, action: str) -> set[str]:
