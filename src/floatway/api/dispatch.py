@@ -184,9 +184,9 @@ class Collections:
     def _may_create(self, draft: Draft, noun: Noun, caller: Caller, body: Body) -> None:
         target = EntityTarget(draft, caller, noun.kind, values=body.values)
         if noun.kind in {e.Port, e.Subnet} and not sees_everything(caller):
-            _seen_network(draft, caller, body.values.get("network_id"))
+            _seen(draft, caller, e.Network, body.values.get("network_id"))
         elif noun.kind is e.SecurityGroupRule:
-            draft.need(e.SecurityGroup, body.values["security_group_id"])
+            _seen(draft, caller, e.SecurityGroup, body.values["security_group_id"])
         self.guard.may_create(caller, noun, body, target)
 
     def _rows(
@@ -244,11 +244,11 @@ def _wrapped(status: int, name: str, text: bytes) -> Response:
     return Response(status, b'{"%s":%s}' % (name.encode(), text))
 
 
-def _seen_network(draft: Readable, caller: Caller, network_id: Any) -> None:
-    """A port or subnet is made on a network that exists for the caller; policy says whether it may be."""
-    network = draft.get(e.Network, str(network_id))
-    if network is None or not visible(draft, caller, network):
-        raise not_found(e.Network.KIND, str(network_id))
+def _seen(draft: Readable, caller: Caller, kind: type[e.Entity], id_: Any) -> None:
+    """What is made below a parent needs one that exists for the caller; policy says whether it may be made there."""
+    parent = draft.get(kind, str(id_))
+    if parent is None or not visible(draft, caller, parent):
+        raise not_found(kind.KIND, str(id_))
 
 
 def _expected_revision(request: Request) -> int | None:

@@ -266,6 +266,104 @@ async def as_if_not_there(
     return status, text.replace(NOT_THERE, id_)
 
 
+Reference = tuple[type[e.Entity], str, tuple[str, ...], Callable[[str], dict[str, Any]]]
+
+
+def references(model: Model, project: str) -> Iterator[Reference]:
+    """Where a request may name an entity of a kind: method, path and the body that names it."""
+
+    def first(kind: type[e.Entity]) -> Iterator[str]:
+        """One of the project's own, if it has any."""
+        mine = (one.id for one in model.all(kind) if getattr(one, "project_id", None) == project)
+        yield from list(mine)[:1]
+
+    subnet = {"ip_version": 4, "cidr": "10.9.0.0/24"}
+    forwarding = {"internal_ip_address": "10.0.0.9", "protocol": "tcp", "internal_port": 1, "external_port": 2}
+    yield e.Network, "POST", ("ports",), lambda id_: {"port": {"network_id": id_}}
+    yield e.Network, "POST", ("subnets",), lambda id_: {"subnet": {"network_id": id_, **subnet}}
+    yield e.Network, "POST", ("floatingips",), lambda id_: {"floatingip": {"floating_network_id": id_}}
+    yield e.Network, "POST", ("routers",), lambda id_: {"router": {"external_gateway_info": {"network_id": id_}}}
+    yield (
+        e.AddressScope,
+        "POST",
+        ("subnetpools",),
+        lambda id_: {"subnetpool": {"name": "x", "prefixes": ["10.77.0.0/16"], "address_scope_id": id_}},
+    )
+    for kind in (e.Network, e.SecurityGroup, e.SubnetPool, e.AddressScope, e.AddressGroup):
+        given_away = {"object_type": kind.KIND, "action": SHARED, "target_tenant": project}
+        yield kind, "POST", ("rbac-policies",), lambda id_, what=given_away: {"rbac_policy": {"object_id": id_, **what}}
+    rules, ingress = ("security-group-rules",), {"direction": "ingress"}
+    yield e.SecurityGroup, "POST", rules, lambda id_: {"security_group_rule": {"security_group_id": id_, **ingress}}
+    for group in first(e.SecurityGroup):
+        rule = {"security_group_id": group, **ingress}
+        yield (
+            e.SecurityGroup,
+            "POST",
+            rules,
+            lambda id_, rule=rule: {"security_group_rule": {"remote_group_id": id_, **rule}},
+        )
+        yield (
+            e.AddressGroup,
+            "POST",
+            rules,
+            lambda id_, rule=rule: {"security_group_rule": {"remote_address_group_id": id_, **rule}},
+        )
+    for network in first(e.Network):
+        on = {"network_id": network}
+        yield (
+            e.SubnetPool,
+            "POST",
+            ("subnets",),
+            lambda id_, on=on: {"subnet": {"ip_version": 4, "subnetpool_id": id_, **on}},
+        )
+        yield e.SecurityGroup, "POST", ("ports",), lambda id_, on=on: {"port": {"security_groups": [id_], **on}}
+        yield e.Subnet, "POST", ("ports",), lambda id_, on=on: {"port": {"fixed_ips": [{"subnet_id": id_}], **on}}
+        yield (
+            e.Port,
+            "POST",
+            ("floatingips",),
+            lambda id_, network=network: {"floatingip": {"floating_network_id": network, "port_id": id_}},
+        )
+    for port in first(e.Port):
+        yield e.SecurityGroup, "PUT", ("ports", port), lambda id_: {"port": {"security_groups": [id_]}}
+    for floating in first(e.FloatingIp):
+        yield e.Port, "PUT", ("floatingips", floating), lambda id_: {"floatingip": {"port_id": id_}}
+        yield (
+            e.Port,
+            "POST",
+            ("floatingips", floating, "port_forwardings"),
+            lambda id_: {"port_forwarding": {"internal_port_id": id_, **forwarding}},
+        )
+    for router in first(e.Router):
+        for action in ("add_router_interface", "remove_router_interface"):
+            yield e.Subnet, "PUT", ("routers", router, action), lambda id_: {"subnet_id": id_}
+            yield e.Port, "PUT", ("routers", router, action), lambda id_: {"port_id": id_}
+        yield (
+            e.Network,
+            "PUT",
+            ("routers", router),
+            lambda id_: {"router": {"external_gateway_info": {"network_id": id_}}},
+        )
+
+
+@examples(40)
+@given(st.randoms(use_true_random=False))
+def test_what_a_project_does_not_see_cannot_be_named(draw: random.Random) -> None:
+    """A request that names it is answered as one that names nothing."""
+    model, project = Cloud(draw).model, draw.choice(PROJECTS)
+    asyncio.run(name_what_is_hidden(model, project))
+
+
+async def name_what_is_hidden(model: Model, project: str) -> None:
+    asking = Asking(model, project)
+    for kind, method, path, body in references(model, project):
+        status, text = await asking.answer(method, path, body(NOT_THERE))
+        for one in model.all(kind):
+            if not may_see(model, project, one):
+                named = await asking.answer(method, path, body(one.id))
+                assert named == (status, text.replace(NOT_THERE, one.id))
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_an_admin_sees_everything(seed: int) -> None:
     model = Cloud(random.Random(seed)).model

@@ -49,7 +49,7 @@ def create(draft: Draft, caller: Caller, values: dict[str, Any], *, quota: bool 
     _check_device(draft, caller, owner, device_id, project_id)
     mac = ports_mac.chosen(draft, network.id, values.get("mac_address"))
     wanted = values.get("fixed_ips")
-    fixed_ips = ports_addresses.allocate(draft, ports_addresses.Holder(network.id, owner, mac), wanted)
+    fixed_ips = ports_addresses.allocate(draft, ports_addresses.Holder(network.id, owner, mac, caller), wanted)
     dns_name, dns_domain = ports_dns.kept(draft.settings, values)
     secured, groups, pairs = ports_security.created(draft, caller, network, values, mac)
     port = Port(
@@ -101,7 +101,7 @@ def update(draft: Draft, caller: Caller, port: Port, values: dict[str, Any]) -> 
         mac = ports_mac.chosen(draft, port.network_id, None)
     fixed_ips = port.fixed_ips
     if wanted is not None or mac != port.mac_address:
-        fixed_ips = ports_addresses.reallocate(draft, port, mac, wanted)
+        fixed_ips = ports_addresses.reallocate(draft, port, mac, wanted, caller)
     dns_name, dns_domain = ports_dns.kept(draft.settings, values, (port.dns_name, port.dns_domain))
     secured, groups, pairs = ports_security.updated(draft, caller, port, values, mac)
     port = msgspec.structs.replace(

@@ -16,7 +16,8 @@ import msgspec
 
 from floatway.control import ipam
 from floatway.control import prefixes as p
-from floatway.control.decide import owners
+from floatway.control.caller import ADMIN, Caller
+from floatway.control.decide import owners, visible
 from floatway.control.draft import Draft
 from floatway.control.entities import FixedIp, Port, Router, Subnet
 from floatway.control.errors import bad_request, conflict, invalid_input
@@ -28,11 +29,12 @@ FixedIps = Sequence[dict[str, str]]
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """What of a port decides which addresses it may have."""
+    """What of a port decides which addresses it may have, and who asks for them."""
 
     network_id: str
     device_owner: str
     mac: str
+    caller: Caller = ADMIN
 
 
 class _Wish(msgspec.Struct, frozen=True):
@@ -61,7 +63,9 @@ def allocate(draft: Draft, holder: Holder, wanted: FixedIps | None) -> tuple[Fix
     return _ordered(_granted(draft, holder, wishes, ()))
 
 
-def reallocate(draft: Draft, port: Port, mac: str, wanted: FixedIps | None) -> tuple[FixedIp, ...]:
+def reallocate(
+    draft: Draft, port: Port, mac: str, wanted: FixedIps | None, caller: Caller = ADMIN
+) -> tuple[FixedIp, ...]:
     """The addresses of ``port`` after an update. ``wanted`` None: those it has, but for what follows from a new MAC.
 
     Raises:
@@ -80,7 +84,7 @@ def reallocate(draft: Draft, port: Port, mac: str, wanted: FixedIps | None) -> t
     kept, removed, added = _difference(draft, port, wanted, fresh)
     if port.device_owner in owners.FIXED_V4 and draft.need(Router, port.device_id):
         _spare_v4(draft, port, removed, added)
-    holder = Holder(port.network_id, port.device_owner, mac)
+    holder = Holder(port.network_id, port.device_owner, mac, caller)
     subnets = _candidates(draft, holder)
     wishes = _wishes(draft, holder, added, subnets)
     handled = {subnet.id for wish in wishes for subnet in wish.subnets}
@@ -151,7 +155,7 @@ def _subnet_for(draft: Draft, holder: Holder, wish: dict[str, str], subnets: lis
                         "InvalidIpForSubnet", f"IP address {address} is not a valid IP for the specified subnet."
                     )
                 return subnet
-        draft.need(Subnet, subnet_id)
+        visible.subnet(draft, holder.caller, subnet_id)
         raise invalid_input(
             f"Failed to create port on network {holder.network_id}, because fixed_ips included invalid subnet {subnet_id}"
         )

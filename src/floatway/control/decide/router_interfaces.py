@@ -54,12 +54,11 @@ def remove(draft: Draft, caller: Caller, router: e.Router, body: Any) -> dict[st
     Raises:
         ApiError: 400, 404, 409 while floating IPs or routes need it.
     """
-    del caller
     by_port, _ = _asked(body)
     if by_port:
         port, subnets = _remove_port(draft, router, body["port_id"], body.get("subnet_id"))
     else:
-        port, subnets = _remove_subnet(draft, router, body["subnet_id"])
+        port, subnets = _remove_subnet(draft, caller, router, body["subnet_id"])
     router = draft.touch(draft.need(e.Router, router.id))
     dvr_ports.sync_snat_ports(draft, router)
     return _document(router, port, subnets, subnets[0])
@@ -246,8 +245,8 @@ def _remove_port(draft: Draft, router: e.Router, port_id: str, subnet_id: str | 
     return port, subnets
 
 
-def _remove_subnet(draft: Draft, router: e.Router, subnet_id: str) -> tuple[e.Port, list[e.Subnet]]:
-    subnet = draft.need(e.Subnet, subnet_id)
+def _remove_subnet(draft: Draft, caller: Caller, router: e.Router, subnet_id: str) -> tuple[e.Port, list[e.Subnet]]:
+    subnet = visible.subnet(draft, caller, subnet_id)
     for port in dvr_ports.interfaces(draft, router.id):
         if not any(ip.subnet_id == subnet_id for ip in port.fixed_ips):
             continue

@@ -6,9 +6,9 @@ from floatway.control import entities as e
 from floatway.control.caller import Caller
 from floatway.control.decide import sharing
 from floatway.control.draft import Draft
-from floatway.control.errors import not_found
+from floatway.control.errors import ApiError, not_found
 
-__all__ = ["network", "port", "shareable"]
+__all__ = ["network", "port", "shareable", "subnet"]
 
 T = TypeVar("T", bound=e.Owned)
 
@@ -52,3 +52,18 @@ def shareable(draft: Draft, caller: Caller, kind: type[T], id_: str) -> T:
     if caller.is_admin or sharing.allows(draft, found, caller.project_id):
         return found
     raise not_found(kind.KIND, id_)
+
+
+def subnet(draft: Draft, caller: Caller, subnet_id: str) -> e.Subnet:
+    """The subnet, if it is the caller's or on a network that exists for the caller.
+
+    Raises:
+        ApiError: 404 SubnetNotFound.
+    """
+    found = draft.need(e.Subnet, subnet_id)
+    if found.project_id != caller.project_id:
+        try:
+            network(draft, caller, found.network_id)
+        except ApiError:
+            raise not_found(e.Subnet.KIND, subnet_id) from None
+    return found
