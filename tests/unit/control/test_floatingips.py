@@ -154,8 +154,8 @@ def test_which_of_several_addresses() -> None:
 def test_ports_that_cannot_have_one() -> None:
     cloud = Routed()
     refused(lambda: cloud.floating(port_id=MISSING), 404, "PortNotFound", MISSING)
-    (interface,) = cloud.ports("network:router_interface_distributed")
-    refused(lambda: cloud.floating(port_id=interface.id), 400, "BadRequest", "unable to be assigned a floating IP")
+    leases = port_of(cloud.draft, cloud.network, ADMIN, device_owner="network:dhcp")
+    refused(lambda: cloud.floating(port_id=leases.id), 400, "BadRequest", "unable to be assigned a floating IP")
     bare = port_of(cloud.draft, cloud.network, fixed_ips=[])
     refused(lambda: cloud.floating(port_id=bare.id), 400, "BadRequest", "has no fixed IPv4 addresses")
     direct = port_of(cloud.draft, cloud.network, ADMIN, binding_vnic_type="direct")

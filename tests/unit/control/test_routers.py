@@ -95,6 +95,39 @@ def test_another_gateway_replaces_the_first() -> None:
     assert len(cloud.ports(SNAT)) == len(snat) == 1
 
 
+def test_a_gateway_moves_between_the_subnets_outside() -> None:
+    cloud = Routed(inside=False)
+    second = subnet_of(cloud.draft, cloud.outside, "198.51.100.0/24", gateway_ip="198.51.100.1")
+    for subnet in (second, cloud.outer):
+        cloud.set_gateway(external_fixed_ips=[{"subnet_id": subnet.id}])
+        (port,) = cloud.ports(GATEWAY)
+        assert [ip.subnet_id for ip in port.fixed_ips] == [subnet.id]
+    has = {"subnet_id": cloud.outer.id, "ip_address": addresses(port)[0]}
+    cloud.set_gateway(external_fixed_ips=[has, {"subnet_id": second.id}])
+    (port,) = cloud.ports(GATEWAY)
+    assert {ip.subnet_id for ip in port.fixed_ips} == {cloud.outer.id, second.id}
+    assert has["ip_address"] in addresses(port)
+    inner = [{"subnet_id": cloud.subnet.id}]
+    refused(lambda: cloud.set_gateway(external_fixed_ips=inner), 400, "InvalidInput", cloud.subnet.id)
+
+
+def test_an_outside_without_subnets_gives_its_addresses_later() -> None:
+    cloud = Routed(gateway=False)
+    bare = network_of(cloud.draft, router_external=True)
+    cloud.update(external_gateway_info={"network_id": bare.id})
+    assert addresses(cloud.ports(GATEWAY)[0]) == []
+    for cidr, version in (("198.51.100.0/24", 4), ("198.51.101.0/24", 4), ("2001:db8:f::/64", 6)):
+        subnets.create(
+            cloud.draft,
+            ADMIN,
+            {"network_id": bare.id, "project_id": "", "ip_version": version, "cidr": cidr},
+        )
+    assert sorted(address.split(".")[0].split(":")[0] for address in addresses(cloud.ports(GATEWAY)[0])) == [
+        "198",
+        "2001",
+    ]
+
+
 @pytest.mark.parametrize("nothing", [None, {}])
 def test_the_gateway_goes_with_what_it_brought(nothing: object) -> None:
     cloud = Routed()

@@ -28,12 +28,6 @@ __all__ = [
     "update",
 ]
 
-_SERVICED_ROUTER_OWNERS = (
-    owners.ROUTER_GATEWAY,
-    *sorted(owners.INTERFACES_AND_SNAT),
-    owners.FLOATING_IP,
-    owners.AGENT_GATEWAY,
-)
 _BRIDGED: Final = frozenset({"normal", "smart-nic", "virtio-forwarder"})
 """Kinds of virtual NICs whose packets a virtual bridge sees."""
 
@@ -211,7 +205,7 @@ def _associate(
         raise _bad(
             f"Cannot process floating IP association with Port {port_id}, since that port is owned by a different project"
         )
-    if port.device_owner in _SERVICED_ROUTER_OWNERS:
+    if port.device_owner == owners.DHCP:
         raise _bad(f"Port {port_id} is unable to be assigned a floating IP")
     ip = _fixed_ip(port, wanted)
     router = find_router(draft, floating_ip.floating_network_id, port, ip.subnet_id)
