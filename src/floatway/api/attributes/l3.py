@@ -4,6 +4,7 @@ from typing import Final
 
 from floatway.api import converters as c
 from floatway.api import validators as v
+from floatway.api import validators_dns as dns
 from floatway.api.attributes.base import STANDARD, TAGS, TIMES, UNSET, Attribute, table
 from floatway.api.attributes.l2 import availability_zone_hints
 
@@ -16,7 +17,7 @@ _GATEWAY: Final = v.unless_empty(
         }
     )
 )
-_FORWARDED: Final = v.is_in(("tcp", "udp", "icmp", "ipv6-icmp", "sctp", "dccp"))
+_FORWARDED: Final = v.values("tcp", "udp", "icmp", "ipv6-icmp", "sctp", "dccp")
 
 
 ROUTERS: Final = table(
@@ -37,8 +38,8 @@ ROUTERS: Final = table(
 FLOATINGIPS: Final = table(
     Attribute("id", validate=v.uuid, filter=True, sort=True),
     Attribute("tenant_id", post=True, validate=v.string(255), filter=True, sort=True),
-    Attribute("dns_domain", post=True, default="", convert=c.lower, validate=v.dns_domain(255)),
-    Attribute("dns_name", post=True, default="", convert=c.lower, validate=v.dns_label(255)),
+    Attribute("dns_domain", post=True, default="", convert=c.lower, validate=dns.dns_domain(255)),
+    Attribute("dns_name", post=True, default="", convert=c.lower, validate=dns.dns_label(255)),
     Attribute(
         "fixed_ip_address", post=True, put=True, default=None, validate=v.optional(v.ip_address), filter=True, sort=True
     ),
@@ -71,6 +72,7 @@ PORT_FORWARDINGS: Final = table(
         post=True,
         put=True,
         default=None,
+        convert=c.optional(c.to_int),
         validate=v.optional(v.range_(1, 65535)),
         filter=True,
         sort=True,
