@@ -144,9 +144,10 @@ def claims(kind: str, value: dict[str, Any]) -> list[tuple[str, ...]]:
     return []
 
 
+@pytest.mark.parametrize("reads", ["quorum", "local"])
 @pytest.mark.parametrize("round_", range(FACTOR))
-def test_the_history_of_two_servers(cluster: Cluster, tmp_path: Path, round_: int) -> None:
-    pair = Pair(tmp_path, lambda number: cluster.url("floatway", first=number))
+def test_the_history_of_two_servers(cluster: Cluster, tmp_path: Path, round_: int, reads: str) -> None:
+    pair = Pair(tmp_path, lambda number: cluster.url("floatway", first=number) + f"?reads={reads}")
     progress, stop = Progress(), threading.Event()
     threads: list[threading.Thread] = []
     try:

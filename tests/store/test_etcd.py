@@ -337,7 +337,7 @@ def test_a_dump_goes_from_one_kind_of_store_to_the_other(cluster: Cluster, prefi
         ("etcd://127.0.0.1:2379/", "etcd://HOST:PORT,HOST:PORT,…/PREFIX"),
         ("etcd://h:port/x", "'h:port' is not HOST:PORT"),
         ("etcd://h,/x", "'' is not HOST:PORT"),
-        ("etcd://h/x?ca=1", "unknown option ca; there are: cacert, cert, keep, key"),
+        ("etcd://h/x?ca=1", "unknown option ca; there are: cacert, cert, keep, key, reads"),
         ("etcd://h/x?keep=all", "keep is a number"),
         ("etcd://h/x?cacert=/nowhere", "TLS files /nowhere cannot be used"),
     ],

@@ -122,9 +122,9 @@ async def blows(cluster: Cluster, history: History, count: int) -> None:
             await mended(cluster)
 
 
-async def told(cluster: Cluster, prefix: str, count: int) -> tuple[History, list[Commit]]:
+async def told(cluster: Cluster, prefix: str, count: int, options: str) -> tuple[History, list[Commit]]:
     history = History()
-    stores = [await open_store(cluster.url(prefix, first=number)) for number in range(SERVERS)]
+    stores = [await open_store(cluster.url(prefix, first=number) + options) for number in range(SERVERS)]
     servers = [Server(f"server-{number}", store, history) for number, store in enumerate(stores)]
     load = [asyncio.create_task(run()) for server in servers for run in (server.follow, server.write, server.read)]
     strikes = asyncio.create_task(blows(cluster, history, count))
@@ -146,9 +146,10 @@ async def told(cluster: Cluster, prefix: str, count: int) -> tuple[History, list
     return history, log
 
 
+@pytest.mark.parametrize("reads", ["quorum", "local"])
 @pytest.mark.parametrize("round_", range(FACTOR))
-def test_no_acknowledged_commit_is_lost(cluster: Cluster, prefix: str, round_: int) -> None:
-    history, log = asyncio.run(told(cluster, prefix, 8))
+def test_no_acknowledged_commit_is_lost(cluster: Cluster, prefix: str, round_: int, reads: str) -> None:
+    history, log = asyncio.run(told(cluster, prefix, 8, f"?reads={reads}"))
     assert [commit.revision for commit in log] == list(range(1, len(log) + 1))
     values = [commit.changes[0].id for commit in log]
     assert len(set(values)) == len(values)

@@ -18,6 +18,7 @@ from floatway.store.etcd_client import Client
 from floatway.store.etcd_layout import FORMAT, Entry, Keys, decoded, encoded
 from floatway.store.etcd_leases import Registration, Server
 from floatway.store.etcd_log import Log
+from floatway.store.etcd_reads import Confirmations, LocalReads
 from floatway.store.etcd_tidy import Objects
 from floatway.store.etcd_wire import Compare, Op, TxnAnswer, after, txn
 
@@ -41,6 +42,8 @@ class EtcdStore:
         self._log = Log(client, self._keys, self.name)
         self._objects = Objects(client, self._keys, self._log)
         self._registration = Registration(client, self._keys)
+        self._confirmations = Confirmations(client, self._keys, self._registration.server.id)
+        self._local: LocalReads | None = None
         self._committing = asyncio.Lock()
         self._reading = asyncio.Semaphore(_HEADS)
         self._next_head: asyncio.Task[int] | None = None
@@ -48,8 +51,10 @@ class EtcdStore:
         self._closed = False
 
     @classmethod
-    async def open(cls, client: Client, prefix: str, *, keep: int = 10_000, register: bool = True) -> "EtcdStore":
-        """Open it, or make it. ``register``: be known to the other servers, with a lease.
+    async def open(
+        cls, client: Client, prefix: str, *, keep: int = 10_000, register: bool = True, local_reads: bool = False
+    ) -> "EtcdStore":
+        """Open it, or make it. ``register``: be known to the other servers, with a lease. ``local_reads``: see etcd_reads.
 
         ``keep`` is how many of the newest revisions stay in the log for watchers without anybody calling ``compact``.
 
@@ -71,6 +76,8 @@ class EtcdStore:
             raise StoreError(f"{store.name} is of format {found!r}; this floatway reads {FORMAT!r}")
         if register:
             await store._registration.start()
+        if local_reads:
+            store._local = LocalReads(client, keys, store._log, store._registration.server.id)
         return store
 
     async def snapshot(self) -> Snapshot:
@@ -100,23 +107,25 @@ class EtcdStore:
         for number, piece in enumerate(staged):
             put = [Op.put(keys.stage(entry.last, entry.id, number), piece)]
             await client.call("kv/txn", txn(then=put), TxnAnswer)
-        retries = client.retries
+        retries, readers = client.retries, self._confirmations.get()
         answer = await client.call(
             "kv/txn",
             txn(
                 Compare.same(keys.head, b"%d" % (entry.first - 1)),
-                then=[Op.put(keys.head, b"%d" % entry.last), Op.put(keys.log(entry.last), value)],
-                otherwise=[Op.get(keys.head), Op.get(keys.log(entry.first), keys.log_end, limit=1)],
+                then=[Op.put(keys.head, b"%d" % entry.last), Op.put(keys.log(entry.last), value), readers],
+                otherwise=[Op.get(keys.head), Op.get(keys.log(entry.first), keys.log_end, limit=1), readers],
             ),
             TxnAnswer,
         )
         if answer.succeeded:
+            await self._confirmations.wait(entry.last, answer.header.revision, answer.read(2).kvs)
             return entry.last
         head = self._log.number(answer.read(0).value, "head")
         taken = answer.read(1).value
         there = decoded(taken, self.name) if taken else None
-        if there and there.id == entry.id:
-            return entry.last  # an earlier try of ours, whose answer was lost
+        if there and there.id == entry.id:  # an earlier try of ours, whose answer was lost
+            await self._confirmations.wait(entry.last, answer.header.revision, answer.read(2).kvs)
+            return entry.last
         if client.retries != retries and there and there.first > entry.first:
             raise StoreError(f"{self.name}: the log no longer tells whether revision {entry.first} was ours")
         if staged:
@@ -154,6 +163,8 @@ class EtcdStore:
     async def head(self) -> int:
         """See ``Store.head``. Everybody who asks before a read begins shares it."""
         self._refuse_closed()
+        if self._local and (known := self._local.known()) is not None:
+            return known
         if self._next_head is None:
             self._next_head = asyncio.create_task(self._read_head())
             self._next_head.add_done_callback(_looked_at)
@@ -177,6 +188,9 @@ class EtcdStore:
             self._tidying.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._tidying
+        if self._local:
+            await self._local.close()
+        await self._confirmations.close()
         with contextlib.suppress(StoreError):
             await self._registration.stop()
         await self._client.close()

@@ -8,6 +8,7 @@ PREFIX/stage/<last>/<id>/<n>      the changes of a commit too big for one reques
 PREFIX/snapshot            which revision the objects below are of, their id and how many pieces
 PREFIX/objects/<id>/<n>    pieces of a snapshot: (kind, id, body), sorted
 PREFIX/servers/<id>        one per running server, with its lease
+PREFIX/readers/<id>        one per server that reads without asking: the newest revision that it has heard of
 PREFIX/tidying             held, with a lease, by the server that rewrites the snapshot
 """
 
@@ -79,6 +80,7 @@ class Keys:
         self.log_end = self.prefix + b"/log0"  # the character after the slash
         self.stage_begin = self.prefix + b"/stage/"
         self.servers = self.prefix + b"/servers/"
+        self.readers = self.prefix + b"/readers/"
 
     def log(self, revision: int) -> bytes:
         """The entry that ends with this revision; entries that end before it are before this key."""

@@ -56,7 +56,7 @@ class Registration:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeper
         if self._lease:
-            await self._client.call("kv/lease/revoke", Lease(ID=self._lease), Lease)
+            await self._client.call("lease/revoke", Lease(ID=self._lease), Lease)
 
     async def all(self) -> list[Server]:
         """Every server that runs now."""

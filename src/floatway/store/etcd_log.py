@@ -7,7 +7,7 @@ A watch is only there to be quick. What it misses, the next page has: revisions 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import NamedTuple
 
 import msgspec
@@ -46,6 +46,10 @@ class Log:
         self.name = name
         self.known = 0
         """The newest revision that anybody here has heard of: a watch that is behind it for long is dead."""
+        self.followers = 0
+        """How many follow the log."""
+        self.heard: list[Callable[[], None]] = []
+        """Called when ``known`` has moved because of a watch."""
 
     async def head(self) -> int:
         """The newest revision, as of now."""
@@ -93,11 +97,21 @@ class Log:
         Raises:
             Compacted: some are forgotten.
         """
+        self.followers += 1
+        try:
+            async with contextlib.aclosing(self._follow(revision)) as commits:
+                async for commit in commits:
+                    yield commit
+        finally:
+            self.followers -= 1
+
+    async def _follow(self, revision: int) -> AsyncGenerator[Commit, None]:
         while True:
             try:
                 page = await self.page(revision)
             except Unreachable:
                 continue  # it has been patient already
+            self._tell()
             for entry in page.entries:
                 for commit in entry.commits(revision):
                     yield commit
@@ -130,6 +144,8 @@ class Log:
                     for event in told.events:
                         entry = await self._whole(event.kv.key, event.kv.value)
                         reached = entry.last
+                        self.known = max(self.known, reached)
+                        self._tell()
                         yield entry
                     continue
                 silent += 1
@@ -146,6 +162,10 @@ class Log:
             if not line.cancelled():
                 line.exception()  # looked at
             await lines.aclose()
+
+    def _tell(self) -> None:
+        for heard in self.heard:
+            heard()
 
     async def _whole(self, key: bytes, value: bytes) -> Entry:
         """An entry with its changes, wherever they are."""

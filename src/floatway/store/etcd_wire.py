@@ -25,6 +25,7 @@ class KeyValue(_Message, frozen=True):
 
     key: bytes = b""
     value: bytes = b""
+    mod_revision: int = 0
 
 
 class Range(_Message, frozen=True):
@@ -149,8 +150,9 @@ class Watch(_Message, frozen=True):
 
 
 class Event(_Message, frozen=True):
-    """A key was written."""
+    """A key was written, or with type DELETE removed."""
 
+    type: str = "PUT"
     kv: KeyValue = KeyValue()
 
 

@@ -2,6 +2,7 @@
 
     sqlite:///var/lib/floatway/floatway.db?keep=10000
     etcd://h1:2379,h2:2379,h3:2379/prefix?cacert=/etc/floatway/ca.pem&cert=/etc/floatway/etcd.pem&key=/etc/floatway/etcd.key
+    etcd://h1:2379,h2:2379,h3:2379/prefix?reads=local       see etcd_reads; reads=quorum asks etcd for each
 
 keep: how many of the newest revisions a watcher can resume from. cacert, cert, key: TLS, with these PEM files; a name and a
 password go before the hosts, etcd://floatway:secret@h1:2379/prefix. The nearest member comes first: it is asked while it answers.
@@ -89,8 +90,11 @@ def sqlite_path(url: str) -> Path:
 
 async def _open_etcd(url: str, *, register: bool) -> EtcdStore:
     parts = urlsplit(url)
-    options = _options(url, {"keep", "cacert", "cert", "key"})
+    options = _options(url, {"keep", "cacert", "cert", "key", "reads"})
     prefix = parts.path.rstrip("/")
+    keep, reads = _keep(options, url), options.get("reads", "quorum")
+    if reads not in {"quorum", "local"}:
+        raise StoreError(f"{url}: reads is quorum or local")
     if parts.scheme != "etcd" or not prefix.strip("/"):
         raise StoreError(f"{url}: an etcd store is etcd://HOST:PORT,HOST:PORT,…/PREFIX")
     who, _, hosts = parts.netloc.rpartition("@")
@@ -101,7 +105,8 @@ async def _open_etcd(url: str, *, register: bool) -> EtcdStore:
         credentials=Credentials(unquote(name), unquote(password)) if who else None,
     )
     try:
-        return await EtcdStore.open(client, prefix, keep=_keep(options, url), register=register)
+        local = register and reads == "local"
+        return await EtcdStore.open(client, prefix, keep=keep, register=register, local_reads=local)
     except BaseException:
         await client.close()
         raise
