@@ -144,6 +144,8 @@ def _among(key: str, wanted: tuple[Any, ...], get: Getter) -> Predicate:
         value = get(row)
         if isinstance(value, tuple | list):
             return any(one in wanted for one in value) or (not value and "" in wanted)
+        if isinstance(value, int) and not isinstance(value, bool) and str(value) in wanted:
+            return True
         return value in wanted or (value is None and "" in wanted)
 
     return test

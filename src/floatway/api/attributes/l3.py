@@ -72,7 +72,6 @@ PORT_FORWARDINGS: Final = table(
         post=True,
         put=True,
         default=None,
-        convert=c.optional(c.to_int),
         validate=v.optional(v.range_(1, 65535)),
         filter=True,
         sort=True,
