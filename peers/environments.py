@@ -1,6 +1,6 @@
 """The suites' virtual environments: locked versions from PyPI, made once in the state directory.
 
-FLOATWAY_PEERS_SUITES and FLOATWAY_PEERS_KEYSTONE name environments that are there already.
+FLOATWAY_PEERS_SUITES, FLOATWAY_PEERS_KEYSTONE and FLOATWAY_PEERS_ANSIBLE name environments that are there already.
 """
 
 import os
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 LOCKS = Path(__file__).with_name("locks")
-PROOF = {"suites": "stestr", "keystone": "keystone-manage"}
+PROOF = {"suites": "stestr", "keystone": "keystone-manage", "ansible": "ansible-playbook"}
 """A command that each environment has when it is whole."""
 
 

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ import suites
 from environments import environment
 
 NAMES = [suite.name for suite in suites.SUITES]
+ALL = [*NAMES, suites.ANSIBLE]
 
 EPILOG = """\b
 Examples:
@@ -20,6 +22,7 @@ Examples:
   bin/peer-tests --suite tempest
   bin/peer-tests --suite neutron --regex 'test_ports\\.' --keep
   bin/peer-tests --suite client --regex test_router --json
+  bin/peer-tests --suite ansible                        only when asked for: Ansible takes 600 MB
   bin/peer-tests --down                                 end what --keep left running
 \b
 State: environments, databases, logs, report/failures.txt and report/results.json are kept in --state. FLOATWAY_PEERS_SUITES and
@@ -28,7 +31,7 @@ Exit status: 0 when nothing failed, 1 when a test failed, 2 when there was no te
 
 
 @click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.option("--suite", "names", multiple=True, type=click.Choice(NAMES), help="Only this one; may be repeated.")
+@click.option("--suite", "names", multiple=True, type=click.Choice(ALL), help="Only this one; may be repeated.")
 @click.option("--regex", default="", help="Only tests whose name it finds something in.")
 @click.option("--workers", default=2, show_default=True, help="How many tests at once.")
 @click.option("--keep", is_flag=True, help="Leave Keystone and the server running.")
@@ -83,20 +86,23 @@ def raise_cloud(state: Path) -> cloud.Cloud:
 
 def run(names: tuple[str, ...], state: Path, regex: str, workers: int) -> list[report.Summary]:
     """The suites one after another, telling of each failure as it happens."""
-    venv = environment("suites", state)
+    venv = environment("suites", state) if set(names) & set(NAMES) else state
     summaries, everything = [], {}
-    for suite in suites.SUITES:
-        if suite.name not in names:
+    runs = {suite.name: partial(suites.run, suite, venv, state, regex, workers) for suite in suites.SUITES}
+    if suites.ANSIBLE in names:
+        runs[suites.ANSIBLE] = partial(suites.run_ansible, environment("ansible", state), state)
+    for name, go in runs.items():
+        if name not in names:
             continue
-        click.echo(f"==> {suite.name}", err=True)
+        click.echo(f"==> {name}", err=True)
         began, results = time.monotonic(), []
-        for result in suites.run(suite, venv, state, regex, workers):
+        for result in go():
             results.append(result)
             if report.failed_(result):
                 click.echo(f"  failed  {result.test}", err=True)
-                report.write(state / "report", summaries, {**everything, suite.name: results})
-        everything[suite.name] = results
-        summaries.append(report.summary(suite.name, results, time.monotonic() - began))
+                report.write(state / "report", summaries, {**everything, name: results})
+        everything[name] = results
+        summaries.append(report.summary(name, results, time.monotonic() - began))
         report.write(state / "report", summaries, everything)
     return summaries
 

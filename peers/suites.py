@@ -5,12 +5,16 @@ tempest     tempest.api.network                               tempest's own clie
 neutron     neutron_tempest_plugin.api                        the same
 sdk         openstack.tests.functional.network                openstacksdk
 client      openstackclient.tests.functional.network          the command `openstack`
+ansible     ansible/*.yaml beside this file                   Ansible's openstack.cloud modules
+
+Ansible's is no suite of tests but a playbook that is run twice: modules that find the cloud as they want it must say so.
 """
 
 import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +23,7 @@ from cloud import OUTSIDE, PHYSNET, Cloud, fill
 from environments import site_packages
 from identity import ADMIN_PASSWORD, USER_PASSWORD
 
+PLAYBOOKS = Path(__file__).with_name("ansible")
 READER = Path(__file__).with_name("subunit_lines.py")
 
 
@@ -35,6 +40,15 @@ SUITES = (
     Suite("neutron", "tempest/test_discover", r"^neutron_tempest_plugin\.api\."),
     Suite("sdk", "openstack/tests/functional/network", r"^openstack\.tests\.functional\.network\."),
     Suite("client", "openstackclient/tests/functional/network", r"^openstackclient\.tests\.functional\.network\."),
+)
+
+
+ANSIBLE = "ansible"
+PLAYS = (
+    ("present makes what is not there", "present", True),
+    ("present again changes nothing", "present", False),
+    ("absent takes it away", "absent", True),
+    ("absent again changes nothing", "absent", False),
 )
 
 
@@ -94,6 +108,32 @@ def run(suite: Suite, venv: Path, state: Path, regex: str, workers: int) -> Iter
             yield msgspec.json.decode(line, type=Result)
         stream.wait()
         reader.wait()
+
+
+def run_ansible(venv: Path, state: Path) -> Iterator[Result]:
+    """The playbooks, each twice."""
+    env = surroundings(state, venv) | {
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+        "ANSIBLE_HOME": f"{state}/ansible",
+    }
+    for name, play, changes in PLAYS:
+        argv = [
+            venv / "bin/ansible-playbook",
+            "-e",
+            f"ansible_python_interpreter={venv}/bin/python",
+            PLAYBOOKS / f"{play}.yaml",
+        ]
+        began = time.monotonic()
+        done = subprocess.run(argv, cwd=state, env=env, capture_output=True, text=True, check=False)
+        said = done.stdout[done.stdout.find("{") :]
+        changed = msgspec.json.decode(said)["stats"]["localhost"]["changed"] if done.returncode == 0 else -1
+        status = "success" if (changed > 0) is changes and changed >= 0 else "fail"
+        yield Result(
+            f"ansible: {name}",
+            status,
+            time.monotonic() - began,
+            traceback="" if status == "success" else done.stdout + done.stderr,
+        )
 
 
 def tests(base: list[str | Path], suite: Suite, state: Path, venv: Path, regex: str) -> Iterator[str]:
