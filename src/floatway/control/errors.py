@@ -39,7 +39,7 @@ _NOUNS: Final = {
     ),
     "address_group": ("AddressGroupNotFound", "Address group {} could not be found."),
     "rbac_policy": ("RbacPolicyNotFound", "RBAC policy of type unknown with ID {} not found"),
-    "agent": ("AgentNotFound", "Agent {} could not be found"),
+    "agent": ("AgentNotFound", "Agent {} could not be found."),
 }
 
 

@@ -10,7 +10,7 @@ AGENTS: Final = table(
     Attribute("id", validate=v.uuid, filter=True, sort=True),
     Attribute("admin_state_up", put=True, convert=c.to_bool, filter=True, sort=True),
     Attribute("agent_type", filter=True, sort=True),
-    Attribute("alive", filter=True, sort=True),
+    Attribute("alive", convert=c.to_bool, filter=True, sort=True),
     Attribute("availability_zone", filter=True),
     Attribute("binary", filter=True, sort=True),
     Attribute("configurations"),
@@ -30,7 +30,7 @@ AVAILABILITY_ZONES: Final = table(
 )
 
 SERVICE_PROVIDERS: Final = table(
-    Attribute("name"),
-    Attribute("default"),
-    Attribute("service_type"),
+    Attribute("name", filter=True),
+    Attribute("default", convert=c.to_bool, filter=True),
+    Attribute("service_type", filter=True),
 )

@@ -12,9 +12,10 @@ from floatway.control import entities as e
 from floatway.control.caller import Caller
 from floatway.control.decide import dvr_ports, placement
 from floatway.control.draft import Draft
+from floatway.control.errors import bad_request
 from floatway.control.settings import Settings
 
-__all__ = ["delete", "heard", "is_alive", "report", "update"]
+__all__ = ["create", "delete", "heard", "is_alive", "report", "update"]
 
 _FORMAT = "%Y-%m-%d %H:%M:%S"
 
@@ -68,10 +69,23 @@ def report(draft: Draft, values: dict[str, Any]) -> e.Agent:
                 **{"binary": "", **said},
             )
         )
-    if not known or known[0].configurations != agent.configurations:
+    if not known or _mode(known[0]) != _mode(agent) or not is_alive(draft, known[0]):
         dvr_ports.agent_changed(draft, agent.host)
         placement.agent_came(draft, agent)
     return agent
+
+
+def _mode(agent: e.Agent) -> object:
+    return agent.configurations.get("agent_mode")
+
+
+def create(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.Agent:
+    """Agents report themselves.
+
+    Raises:
+        ApiError: 400, always.
+    """
+    raise bad_request("BadRequest", "Bad agents request: Agent creation using API is not supported..")
 
 
 def update(draft: Draft, caller: Caller, agent: e.Agent, values: dict[str, Any]) -> e.Agent:

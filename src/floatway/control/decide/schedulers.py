@@ -18,6 +18,7 @@ __all__ = ["add_network", "add_router", "agents_of", "objects_of", "remove_netwo
 
 L3: Final = "L3 agent"
 DHCP: Final = "DHCP agent"
+_NO_CENTRE: Final = frozenset({"dvr", "dvr_no_external"})
 E = TypeVar("E", bound=e.Entity)
 
 
@@ -41,9 +42,9 @@ def add_router(draft: Draft, agent: e.Agent, body: Any) -> None:
     """
     router = draft.need(e.Router, _named(body, "router_id"))
     mode = agent.configurations.get("agent_mode", "legacy")
-    if agent.agent_type != L3 or not agent.admin_state_up:
-        raise ApiError(404, "InvalidL3Agent", f"Agent {agent.id} is not a L3 Agent or has been disabled")
-    if mode == "dvr":
+    if agent.agent_type != L3:
+        raise _invalid(agent)
+    if mode in _NO_CENTRE:
         raise conflict(
             "DVRL3CannotAssignToDvrAgent", "Not allowed to manually assign a router to an agent in 'dvr' mode."
         )
@@ -51,6 +52,8 @@ def add_router(draft: Draft, agent: e.Agent, body: Any) -> None:
         raise conflict(
             "RouterL3AgentMismatch", f"Cannot host distributed router {router.id} on legacy L3 agent {agent.id}."
         )
+    if not agent.admin_state_up:
+        raise _invalid(agent)
     others = agents_of(draft, router.id)
     if others and agent.id not in {other.id for other in others}:
         raise conflict(
@@ -62,23 +65,19 @@ def add_router(draft: Draft, agent: e.Agent, body: Any) -> None:
 
 
 def remove_router(draft: Draft, agent: e.Agent, router_id: str) -> None:
-    """Take a router from an L3 agent.
+    """Take a router from an L3 agent. If it is not there, all is well already.
 
     Raises:
-        ApiError: 404 InvalidL3Agent, 409.
+        ApiError: 404 RouterNotFound, 409.
     """
-    if agent.agent_type != L3:
-        raise ApiError(404, "InvalidL3Agent", f"Agent {agent.id} is not a L3 Agent or has been disabled")
-    if agent.configurations.get("agent_mode") == "dvr":
+    if agent.configurations.get("agent_mode") in _NO_CENTRE:
         raise conflict(
             "DVRL3CannotRemoveFromDvrAgent", "Not allowed to manually remove a router from an agent in 'dvr' mode."
         )
+    router = draft.need(e.Router, router_id)
     binding = draft.get(e.AgentBinding, _id(agent.id, router_id))
-    if binding is None:
-        raise conflict("RouterNotHostedByL3Agent", f"The router {router_id} is not hosted by the L3 Agent {agent.id}.")
-    draft.remove(binding)
-    router = draft.get(e.Router, router_id)
-    if router is not None:
+    if binding is not None:
+        draft.remove(binding)
         placement.bind_ports(draft, router)
 
 
@@ -100,7 +99,7 @@ def add_network(draft: Draft, agent: e.Agent, body: Any) -> None:
 
 
 def remove_network(draft: Draft, agent: e.Agent, network_id: str) -> None:
-    """Take a network from a DHCP agent, with the port it has there.
+    """Take a network from a DHCP agent.
 
     Raises:
         ApiError: 409 NetworkNotHostedByDhcpAgent.
@@ -111,6 +110,10 @@ def remove_network(draft: Draft, agent: e.Agent, network_id: str) -> None:
             "NetworkNotHostedByDhcpAgent", f"The network {network_id} is not hosted by the DHCP Agent {agent.id}."
         )
     draft.remove(binding)
+
+
+def _invalid(agent: e.Agent) -> ApiError:
+    return ApiError(404, "InvalidL3Agent", f"Agent {agent.id} is not a L3 Agent or has been disabled")
 
 
 def _id(agent_id: str, object_id: str) -> str:
