@@ -173,9 +173,7 @@ class Collections:
         self, model: Readable, noun: Noun, caller: Caller, entity: e.Entity, changes: Mapping[str, Any] | None = None
     ) -> EntityTarget:
         """What policy may ask about ``entity`` as ``changes`` would leave it."""
-        return EntityTarget(
-            model, caller, noun.kind, entity=entity, values=changes, document=lambda: noun.present(model, entity)
-        )
+        return EntityTarget(model, caller, noun.kind, entity=entity, values=changes, present=noun.present)
 
     def document(self, noun: Noun, model: Model, entity: e.Entity, caller: Caller) -> bytes:
         """The entity's document as the caller gets it."""
@@ -200,11 +198,8 @@ class Collections:
             seen: Iterable[e.Entity] = candidates(model, caller, noun.kind)
         else:
             seen = (entity for entity in found if visible(model, caller, entity))
-        rows = [
-            row
-            for row in seen
-            if all(test(row) for test in tests) and guard.may_get(caller, noun, self.target(model, noun, caller, row))
-        ]
+        rows = [row for row in seen if all(test(row) for test in tests)] if tests else list(seen)
+        rows = guard.readable(caller, noun, rows, EntityTarget(model, caller, noun.kind, present=noun.present))
         rows = page(rows, query, getter, noun.singular)
 
         def shape_of(row: Any) -> Shape:

@@ -8,17 +8,20 @@ An attribute counts as given when the client named it and, on create, gave it an
 """
 
 import functools
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from floatway.api.attributes import ATTRIBUTES
 from floatway.api.attributes.body import Body
 from floatway.api.noun import Noun
 from floatway.api.policy import Policy, Target
+from floatway.api.targets import EntityTarget
 from floatway.control.caller import Caller
+from floatway.control.entities import Entity
 from floatway.control.errors import ApiError, forbidden, not_found
 
 __all__ = ["Guard", "hidden_not_found"]
 
+E = TypeVar("E", bound=Entity)
 _GATEWAY: Final = ("network_id", "external_fixed_ips", "enable_snat")
 _RULE_NOUNS: Final = {"binding": "port_binding", "port_forwarding": "floatingip_port_forwarding"}
 
@@ -58,6 +61,13 @@ class Guard:
     def may_get(self, caller: Caller, noun: Noun, target: Target) -> bool:
         """Whether the caller may see this."""
         return self.policy.check(caller, _rule("get", noun), target)
+
+    def readable(self, caller: Caller, noun: Noun, rows: list[E], target: EntityTarget) -> list[E]:
+        """Those of ``rows`` that the caller may see. ``target`` is pointed at one after the other."""
+        verdict = self.policy.verdict(caller, _rule("get", noun))
+        if isinstance(verdict, bool):
+            return rows if verdict else []
+        return [row for row in rows if verdict(target.at(row).field)]
 
     def may(self, caller: Caller, rule: str, target: Target) -> None:
         """Raise 403 unless ``rule`` (an action's) lets the caller."""

@@ -12,7 +12,7 @@ as needed. A list of 20,000 ports costs a dictionary look-up and a comparison or
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -22,7 +22,7 @@ from floatway.api.policy_defaults import DEFAULTS, UNSCOPED
 from floatway.api.policy_text import And, Field, Match, Node, Not, Or, PolicyError, Role, Rule, load, parse
 from floatway.control.caller import Caller
 
-__all__ = ["Policy", "PolicyError", "Target"]
+__all__ = ["Policy", "PolicyError", "Target", "Verdict"]
 
 _CACHE_LIMIT: Final = 20_000
 _TEMPLATE: Final = re.compile(r"%\(([^)]*)\)s")
@@ -44,7 +44,9 @@ class _Test(msgspec.Struct, frozen=True):
 
 
 _Left = bool | _Test
-_Table = dict[str, bool | Callable[[Callable[[str], Any]], bool]]
+Verdict = bool | Callable[[Callable[[str], Any]], bool]
+"""What a rule comes to for a caller: the same whatever the target, or a question to the target's fields."""
+_Table = dict[str, Verdict]
 
 
 class Policy:
@@ -81,24 +83,18 @@ class Policy:
 
     def check(self, caller: Caller, rule: str, target: Target) -> bool:
         """The verdict of ``rule`` (or of ``default`` when there is none of that name)."""
+        verdict = self.verdict(caller, rule)
+        return verdict if isinstance(verdict, bool) else verdict(target.field)
+
+    def verdict(self, caller: Caller, rule: str) -> Verdict:
+        """What ``rule`` comes to for the caller; worked out once for all callers of whom rules see the same."""
         last = self._last
         table = last[1] if last is not None and last[0] is caller else self._table(caller)
         verdict = table.get(rule)
         if verdict is None:
             left = self._specialised(rule, caller)
             verdict = table[rule] = left if isinstance(left, bool) else left.run
-        if verdict is True or verdict is False:
-            return verdict
-        return verdict(target.field)
-
-    def check_all(self, caller: Caller, rules: Iterable[str], target: Target) -> str | None:
-        """The first of ``rules`` that says no, or None."""
-        return next((rule for rule in rules if not self.check(caller, rule, target)), None)
-
-    def always(self, caller: Caller, rule: str) -> bool | None:
-        """The verdict if it is the same whatever the target; None when it depends on that."""
-        left = self._specialised(rule, caller)
-        return left if isinstance(left, bool) else None
+        return verdict
 
     def _table(self, caller: Caller) -> _Table:
         """What is worked out already for callers of whom rules see the same."""

@@ -8,6 +8,7 @@ Target(model, caller, entity, document, changes)
     .field("security_group:project_id")
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ __all__ = ["EntityTarget"]
 class EntityTarget:
     """One object, there already or about to be (then ``entity`` is None and ``values`` is all there is)."""
 
-    __slots__ = ("_caller", "_document", "_entity", "_model", "_values", "kind")
+    __slots__ = ("_caller", "_entity", "_model", "_present", "_values", "kind")
 
     def __init__(
         self,
@@ -32,29 +33,35 @@ class EntityTarget:
         *,
         entity: e.Entity | None = None,
         values: Mapping[str, Any] | None = None,
-        document: Callable[[], Mapping[str, Any]] | None = None,
+        present: Callable[[Readable, Any], Mapping[str, Any]] | None = None,
     ) -> None:
-        """``document`` is made only when a rule asks for a field that is not the entity's own."""
+        """``present`` makes the document when a rule asks for a field that is not the entity's own."""
         self._model = model
         self._caller = caller
         self.kind = kind
         self._entity = entity
-        self._values = values or {}
-        self._document = document
+        self._values = values
+        self._present = present
+
+    def at(self, entity: e.Entity) -> "EntityTarget":
+        """This target, at another entity: lists are long."""
+        self._entity = entity
+        return self
 
     def field(self, name: str) -> Any:
         """The value under the API's name, None when there is none."""
-        if name in self._values:
-            return self._values[name]
+        values = self._values
+        if values is not None and name in values:
+            return values[name]
         special = _SPECIAL.get(name)
         if special is not None:
             return special(self)
-        if self._entity is None:
+        entity = self._entity
+        if entity is None:
             return None
-        attribute = "project_id" if name == "tenant_id" else name.replace(":", "_")
-        found = getattr(self._entity, attribute, None)
-        if found is None and self._document is not None:
-            return self._document().get(name)
+        found = getattr(entity, _attribute(name), None)
+        if found is None and self._present is not None:
+            return self._present(self._model, entity).get(name)
         return found
 
     def _network(self) -> e.Network | None:
@@ -70,7 +77,7 @@ class EntityTarget:
 
     def network_shared(self) -> Any:
         """Of the network it is, or is on: as the caller sees it."""
-        if self.kind is e.Network and "shared" in self._values:
+        if self.kind is e.Network and self._values is not None and "shared" in self._values:
             return self._values["shared"]
         network = self._network()
         return network is not None and shared(self._model, network, self._caller.project_id)
@@ -101,6 +108,12 @@ class EntityTarget:
         """``router:external`` of the network it is, or is on."""
         network = self._network()
         return network is not None and network.router_external
+
+
+@functools.cache
+def _attribute(name: str) -> str:
+    """The struct's field for a field of the API."""
+    return "project_id" if name == "tenant_id" else name.replace(":", "_")
 
 
 _SPECIAL: Final[dict[str, Callable[[EntityTarget], Any]]] = {
