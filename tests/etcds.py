@@ -5,6 +5,7 @@ import contextlib
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import urllib.error
 import urllib.request
@@ -24,8 +25,10 @@ def free_ports(count: int) -> list[int]:
 class Cluster:
     """Members by number. They end with us, however we end."""
 
-    def __init__(self, directory: Path, size: int = 3) -> None:
+    def __init__(self, directory: Path, size: int = 3, tls: Path | None = None) -> None:
+        """``tls`` has certificate.pem and key.pem for those who listen."""
         ports = free_ports(2 * size)
+        self._tls = tls
         self.directory = directory
         self.ports, self._peers = ports[:size], ports[size:]
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -42,7 +45,8 @@ class Cluster:
 
     def start(self, member: int) -> None:
         cluster = ",".join(f"m{n}=http://127.0.0.1:{port}" for n, port in enumerate(self._peers))
-        client, peer = f"http://127.0.0.1:{self.ports[member]}", f"http://127.0.0.1:{self._peers[member]}"
+        scheme = "https" if self._tls else "http"
+        client, peer = f"{scheme}://127.0.0.1:{self.ports[member]}", f"http://127.0.0.1:{self._peers[member]}"
         options = {
             "name": f"m{member}",
             "data-dir": str(self.directory / f"m{member}"),
@@ -57,6 +61,8 @@ class Cluster:
             "logger": "zap",
             "log-level": "error",
         }
+        if self._tls:
+            options |= {"cert-file": str(self._tls / "certificate.pem"), "key-file": str(self._tls / "key.pem")}
         with (self.directory / f"m{member}.log").open("ab") as log:
             self._processes[member] = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "etcd", *(f"--{name}={value}" for name, value in options.items())],
@@ -98,7 +104,7 @@ class Cluster:
     def wait(self) -> None:
         """Until all members have a leader."""
         for port in self.ports:
-            while not _healthy(port):
+            while not _healthy(f"{'https' if self._tls else 'http'}://127.0.0.1:{port}"):
                 self._refuse_dead()
 
     def _refuse_dead(self) -> None:
@@ -110,19 +116,20 @@ class Cluster:
             self.kill(member)
 
 
-def _healthy(port: int) -> bool:
+def _healthy(url: str) -> bool:
+    anybody = ssl._create_unverified_context()
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as answer:
+        with urllib.request.urlopen(f"{url}/health", timeout=1, context=anybody) as answer:
             return b"true" in answer.read()
     except (OSError, urllib.error.URLError):
         return False
 
 
 @contextlib.contextmanager
-def running(directory: Path, size: int = 3) -> Iterator[Cluster]:
+def running(directory: Path, size: int = 3, tls: Path | None = None) -> Iterator[Cluster]:
     """A healthy cluster, gone afterwards."""
     assert shutil.which("etcd"), "Debian's etcd-server is missing: bin/test installs it"
-    cluster = Cluster(directory, size)
+    cluster = Cluster(directory, size, tls)
     try:
         cluster.mend()
         yield cluster

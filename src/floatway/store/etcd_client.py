@@ -29,6 +29,7 @@ _PATIENCE = 15.0  # seconds until a request fails
 _PAUSE = 0.05  # seconds between rounds through all members
 _TRANSIENT = {1, 4, 14}  # gRPC's cancelled, deadline exceeded, unavailable: no leader, or a new one
 _UNAUTHENTICATED = 16
+_AUTHENTICATE = "auth/authenticate"
 _ENCODER = msgspec.json.Encoder()
 _LOST = (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ssl.SSLError, ValueError)
 
@@ -118,12 +119,14 @@ class Client:
         while True:
             member = self._members[self._current]
             try:
+                if self._credentials and not self._token and path != _AUTHENTICATE:
+                    await self._authenticate()
                 async with asyncio.timeout(_ATTEMPT):
                     status, text = await self._post(member, path, body)
                 if status == 200:
                     return cast("T", _decoder(answer).decode(text))
                 fault = _fault(status, text)
-                if fault.code == _UNAUTHENTICATED and self._credentials and path != "auth/authenticate":
+                if fault.code == _UNAUTHENTICATED and self._credentials and path != _AUTHENTICATE:
                     await self._authenticate()
                 elif fault.code not in _TRANSIENT:
                     raise EtcdError(fault.code, fault.message or fault.error)
@@ -205,7 +208,8 @@ class Client:
 
     async def _authenticate(self) -> None:
         assert self._credentials
-        self._token = (await self.call("auth/authenticate", self._credentials, Token)).token
+        self._token = ""  # an old one would be refused here too
+        self._token = (await self.call(_AUTHENTICATE, self._credentials, Token)).token
 
 
 @functools.cache
