@@ -130,7 +130,7 @@ class Extras:
         if "dry-run" in fields:
             await engine.write(auto_allocated.check)
             return _topology_document("dry-run=pass", project_id)
-        if any(name not in {"id", "tenant_id", "project_id"} for name in fields if name):
+        if any(fields):
             raise bad_request("BadRequest", "Bad auto_allocate request: Unrecognized field.")
         written = await engine.write(lambda draft: auto_allocated.provide(draft, project_id))
         return _topology_document(written.result, project_id)

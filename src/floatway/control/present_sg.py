@@ -43,10 +43,10 @@ def plain(model: Readable, entity: e.Entity) -> dict[str, Any]:
 
 
 def template(model: Readable, template: e.DefaultSecurityGroupRule) -> dict[str, Any]:
-    """A template belongs to nobody."""
+    """A template belongs to nobody, and does not tell its age."""
     del model
     shown = basic(template)
-    for name in ("project_id", "tenant_id", "tags"):
+    for name in ("project_id", "tenant_id", "tags", "created_at", "updated_at", "revision_number"):
         del shown[name]
     return shown
 

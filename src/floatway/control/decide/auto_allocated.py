@@ -42,7 +42,7 @@ def provide(draft: Draft, project_id: str) -> str:
     external = _default_external(draft)
     pools = _pools(draft)
     if not pools:
-        raise _failure("No default subnetpools defined")
+        raise _failure("Unable to provide project private network")
     network = networks.create(
         draft, ADMIN, {"project_id": project_id, "name": "auto_allocated_network", "admin_state_up": False}
     )
