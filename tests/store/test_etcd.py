@@ -335,6 +335,8 @@ def test_a_dump_goes_from_one_kind_of_store_to_the_other(cluster: Cluster, prefi
         ("etcd://127.0.0.1:1/x", "no etcd member answers: 127.0.0.1:1: "),
         ("etcd://127.0.0.1:2379", "etcd://HOST:PORT,HOST:PORT,…/PREFIX"),
         ("etcd://127.0.0.1:2379/", "etcd://HOST:PORT,HOST:PORT,…/PREFIX"),
+        ("etcd://me:secret@h:port/x", "etcd://me@h:port/x: 'h:port' is not HOST:PORT"),
+        ("etcd://h/x?reads=often", "reads is quorum or local"),
         ("etcd://h:port/x", "'h:port' is not HOST:PORT"),
         ("etcd://h,/x", "'' is not HOST:PORT"),
         ("etcd://h/x?ca=1", "unknown option ca; there are: cacert, cert, keep, key, reads"),

@@ -97,7 +97,8 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(
             pattern=r"^(sqlite|etcd|etcds)://",
-            description="sqlite:///PATH (three slashes and an absolute path), or etcd://HOST:2379,HOST:2379/PREFIX for several servers.",
+            description="sqlite:///PATH (three slashes and an absolute path), or etcd://HOST:2379,HOST:2379/PREFIX for several servers; "
+            "?reads=local lets each answer reads without asking etcd.",
         ),
     ] = "sqlite:///var/lib/floatway/floatway.db"
 

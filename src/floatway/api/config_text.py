@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_args, get_origin
 import msgspec
 
 from floatway.api.config import Config, Secret, is_table
+from floatway.store.open import shown
 
 __all__ = ["default_text", "printable"]
 
@@ -27,7 +28,9 @@ def default_text() -> str:
 
 def printable(config: Config) -> str:
     """A file that says what this configuration says, secrets hidden."""
-    return "\n".join(_table(config, (), commented=False)).lstrip("\n") + "\n"
+    store = msgspec.structs.replace(config.store, url=shown(config.store.url))
+    hidden = msgspec.structs.replace(config, store=store)
+    return "\n".join(_table(hidden, (), commented=False)).lstrip("\n") + "\n"
 
 
 def _table(value: msgspec.Struct, path: tuple[str, ...], *, commented: bool) -> Iterator[str]:

@@ -26,7 +26,7 @@ from floatway.api.policy import Policy, PolicyError
 from floatway.api.routes import Api
 from floatway.api.serve import ServeError, serve
 from floatway.store.base import StoreError
-from floatway.store.open import open_store
+from floatway.store.open import open_store, shown
 
 __all__ = ["application", "run", "serve_config"]
 
@@ -58,8 +58,7 @@ async def serve_config(config: Config) -> None:
     engine = Engine(MeasuredStore(store, metrics), config.network)
     try:
         await engine.start()
-        shown = config.store.url.partition("?")[0]
-        _LOG.info("loaded", version=__version__, store=shown, revision=engine.model.revision)
+        _LOG.info("loaded", version=__version__, store=shown(config.store.url), revision=engine.model.revision)
         app = application(config, engine, metrics, policy, authenticator)
         settle()
         await serve(config.server, app)
@@ -93,6 +92,8 @@ def _callers(config: Config) -> tuple[Policy, Authenticator]:
         policy = Policy([Path(file) for file in config.policy.files], enforce_scope=config.policy.enforce_scope)
     except PolicyError as error:
         raise ServeError(f"policy.files: {error}") from error
+    for rule in policy.idle:
+        _LOG.warning("policy rule that nothing asks for", rule=rule)
     try:
         return policy, make_authenticator(config.auth, policy.is_admin)
     except (OSError, ValueError) as error:

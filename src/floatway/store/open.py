@@ -4,8 +4,9 @@
     etcd://h1:2379,h2:2379,h3:2379/prefix?cacert=/etc/floatway/ca.pem&cert=/etc/floatway/etcd.pem&key=/etc/floatway/etcd.key
     etcd://h1:2379,h2:2379,h3:2379/prefix?reads=local       see etcd_reads; reads=quorum asks etcd for each
 
-keep: how many of the newest revisions a watcher can resume from. cacert, cert, key: TLS, with these PEM files; a name and a
-password go before the hosts, etcd://floatway:secret@h1:2379/prefix. The nearest member comes first: it is asked while it answers.
+keep: how many of the newest revisions a watcher can resume from. cacert, cert, key: TLS, with these PEM files; etcds:// is TLS
+with the system's authorities. A name and a password go before the hosts, etcd://floatway:secret@h1:2379/prefix. The nearest
+member comes first: it is asked while it answers.
 """
 
 import contextlib
@@ -20,10 +21,11 @@ from floatway.store.etcd_wire import Credentials
 from floatway.store.sqlite import SqliteStore, objects_of
 from floatway.store.sqlite_file import File
 
-__all__ = ["checked", "open_store", "snapshot_of", "sqlite_path"]
+__all__ = ["checked", "open_store", "shown", "snapshot_of", "sqlite_path"]
 
 _KEEP = "10000"
 _PORT = 2379
+_ETCD = ("etcd", "etcds")
 
 
 async def open_store(url: str) -> Store:
@@ -36,9 +38,15 @@ async def open_store(url: str) -> Store:
     if scheme == "sqlite":
         path = sqlite_path(url)
         return await SqliteStore.open(path, keep=_keep(_options(url, {"keep"}), url))
-    if scheme == "etcd":
+    if scheme in _ETCD:
         return await _open_etcd(url, register=True)
-    raise StoreError(f"{url}: a store is sqlite:///PATH or etcd://HOST:PORT,…/PREFIX")
+    raise StoreError(f"{shown(url)}: a store is sqlite:///PATH or etcd://HOST:PORT,…/PREFIX")
+
+
+def shown(url: str) -> str:
+    """The URL as it may be logged: without a password."""
+    who, at, hosts = urlsplit(url).netloc.rpartition("@")
+    return url.replace(f"{who}{at}{hosts}", f"{who.partition(':')[0]}{at}{hosts}", 1) if at else url
 
 
 async def snapshot_of(url: str) -> Snapshot:
@@ -84,7 +92,7 @@ def sqlite_path(url: str) -> Path:
     """
     parts = urlsplit(url)
     if parts.netloc or not parts.path:
-        raise StoreError(f"{url}: a SQLite store is sqlite:///PATH, with three slashes before an absolute path")
+        raise StoreError(f"{shown(url)}: a SQLite store is sqlite:///PATH, with three slashes before an absolute path")
     return Path(unquote(parts.path))
 
 
@@ -94,14 +102,14 @@ async def _open_etcd(url: str, *, register: bool) -> EtcdStore:
     prefix = parts.path.rstrip("/")
     keep, reads = _keep(options, url), options.get("reads", "quorum")
     if reads not in {"quorum", "local"}:
-        raise StoreError(f"{url}: reads is quorum or local")
-    if parts.scheme != "etcd" or not prefix.strip("/"):
-        raise StoreError(f"{url}: an etcd store is etcd://HOST:PORT,HOST:PORT,…/PREFIX")
+        raise StoreError(f"{shown(url)}: reads is quorum or local")
+    if parts.scheme not in _ETCD or not prefix.strip("/"):
+        raise StoreError(f"{shown(url)}: an etcd store is etcd://HOST:PORT,HOST:PORT,…/PREFIX")
     who, _, hosts = parts.netloc.rpartition("@")
     name, _, password = who.partition(":")
     client = Client(
         [_member(host, url) for host in hosts.split(",")],
-        tls=_tls(options),
+        tls=_tls(options, wanted=parts.scheme == "etcds"),
         credentials=Credentials(unquote(name), unquote(password)) if who else None,
     )
     try:
@@ -119,11 +127,11 @@ def _member(text: str, url: str) -> Member:
             return Member(parts.hostname, parts.port or _PORT)
     except ValueError:
         pass
-    raise StoreError(f"{url}: {text!r} is not HOST:PORT")
+    raise StoreError(f"{shown(url)}: {text!r} is not HOST:PORT")
 
 
-def _tls(options: dict[str, str]) -> ssl.SSLContext | None:
-    if not options.keys() & {"cacert", "cert", "key"}:
+def _tls(options: dict[str, str], *, wanted: bool) -> ssl.SSLContext | None:
+    if not wanted and not options.keys() & {"cacert", "cert", "key"}:
         return None
     try:
         context = ssl.create_default_context(cafile=options.get("cacert"))
@@ -139,11 +147,11 @@ def _keep(options: dict[str, str], url: str) -> int:
     try:
         return int(options.get("keep", _KEEP))
     except ValueError:
-        raise StoreError(f"{url}: keep is a number of revisions") from None
+        raise StoreError(f"{shown(url)}: keep is a number of revisions") from None
 
 
 def _options(url: str, known: set[str]) -> dict[str, str]:
     options = dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
     if unknown := sorted(options.keys() - known):
-        raise StoreError(f"{url}: unknown option {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
+        raise StoreError(f"{shown(url)}: unknown option {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
     return options
