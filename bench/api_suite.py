@@ -7,6 +7,7 @@ metrics with nothing behind them.
 """
 
 import base64
+import contextlib
 import datetime
 import json
 import shutil
@@ -25,6 +26,8 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks-api.md"
 SIZES = (1000, 20_000)
 CLIENTS = 8
+REPEATS = 3
+"""The figure is the run in the middle: the machine is not ours alone."""
 LATER = 1.5
 """The factor by which 20,000 ports may be slower than 1,000."""
 
@@ -91,23 +94,27 @@ def run(here: Machine, tell: Callable[[str], None], *, quick: bool = False) -> N
 
 def measured(sizes: Sequence[int], *, etcd: bool) -> Iterator[Row]:
     """Every figure."""
+    stores = ["SQLite"]
+    if etcd and not shutil.which("etcd"):
+        print("etcd is not installed (apt-get install etcd-server): SQLite only", file=sys.stderr)
+    elif etcd:
+        stores += ["etcd", "etcd, reads=local"]
     for ports in sizes:
-        with (
-            api_server.scratch() as directory,
-            api_server.serving(f"sqlite://{directory}/floatway.db", directory) as api,
-        ):
-            yield from one("SQLite", api, ports)
-        if not etcd:
-            continue
-        if not shutil.which("etcd"):
-            print("etcd is not installed (apt-get install etcd-server): SQLite only", file=sys.stderr)
-            continue
-        with (
-            api_server.scratch() as directory,
-            api_server.etcd(directory) as url,
-            api_server.serving(url, directory) as api,
-        ):
-            yield from one("etcd", api, ports)
+        for store in stores:
+            with opened(store) as api:
+                yield from one(store, api, ports)
+
+
+@contextlib.contextmanager
+def opened(store: str) -> Iterator[Api]:
+    """A server on a fresh store of that kind."""
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(api_server.scratch())
+        if store == "SQLite":
+            url = f"sqlite://{directory}/floatway.db"
+        else:
+            url = stack.enter_context(api_server.etcd(directory)) + ("?reads=local" if "local" in store else "")
+        yield stack.enter_context(api_server.serving(url, directory))
 
 
 def one(store: str, api: Api, ports: int) -> Iterator[Row]:
@@ -128,7 +135,10 @@ def one(store: str, api: Api, ports: int) -> Iterator[Row]:
         aim_is: str = "",
         neutron: str = "",
     ) -> Row:
-        got = send(api, requests, count, clients)
+        again = 1 if len(requests) == count else REPEATS
+        got = sorted(
+            (send(api, requests, count // again, clients) for _ in range(again)), key=lambda run: run.per_second
+        )[again // 2]
         return Row(
             what,
             store,
@@ -152,7 +162,9 @@ def one(store: str, api: Api, ports: int) -> Iterator[Row]:
     of_one = f"/v2.0/ports?network_id={network}"
     yield row("list 1,000 ports", [get(of_one)], 60, 1, 20 * factor, "time", "1,413 ms")
     yield row("list 1,000 ports, fields=id", [get(f"{of_one}&fields=id")], 60, 1, neutron="1,296 ms")
-    yield row("list 1,000 ports by pages of 100, one page", [get("/v2.0/ports?limit=100&sort_key=name&sort_dir=asc")], 60, 1)
+    yield row(
+        f"list 100 of {ports:,} ports, sorted by name", [get("/v2.0/ports?limit=100&sort_key=name&sort_dir=asc")], 60, 1
+    )
     if ports > SIZES[0]:
         yield row(f"list {ports:,} ports", [get("/v2.0/ports")], 5, 1)
     made = [post("/v2.0/ports", {"port": {"network_id": network, "name": "bench"}})]
@@ -238,8 +250,9 @@ def page(report: Report) -> str:
 # Benchmarks of the API
 
 Measured {report.date} at {report.commit} on {m.cores} cores ({m.cpu}), {m.memory_gib} GiB, Linux {m.kernel}, Python {m.python};
-the client runs on the same cores, and every acknowledged write is durable. Trust ratios: "of GET /" divides by the requests that the same server answers
-when there is nothing to do but HTTP, a log line and a counter. Neutron 29 is as measured on such a machine, with two API workers.
+the client runs on the same cores, and every acknowledged write is durable. Trust ratios: "of GET /" divides by the requests that
+the same server answers when there is nothing to do but HTTP, a log line and a counter. Neutron 29 is
+as measured on such a machine, with two API workers.
 
 {chr(10).join(tables)}
 `bin/bench api` measures again and rewrites this page; the raw figures are in `bench/results/`.
