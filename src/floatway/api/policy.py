@@ -12,7 +12,7 @@ as needed. A list of 20,000 ports costs a dictionary look-up and a comparison or
 
 import ast
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -26,6 +26,7 @@ __all__ = ["Policy", "PolicyError", "Target", "Verdict"]
 
 _CACHE_LIMIT: Final = 20_000
 _TEMPLATE: Final = re.compile(r"%\(([^)]*)\)s")
+_ACTIONS: Final = ("create_", "get_", "update_", "delete_", "add_", "remove_")
 _YES: Final = frozenset({"true", "1", "yes", "on", "t", "y"})
 
 
@@ -96,6 +97,14 @@ class Policy:
             verdict = table[rule] = left if isinstance(left, bool) else left.run
         return verdict
 
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """Rules that nothing asks for: no default has the name, it is no action's, and no other rule is made of it."""
+        used = {node.name for rule in self._rules.values() for node in _nodes(rule) if isinstance(node, Rule)}
+        return tuple(
+            name for name in self._rules if name not in DEFAULTS and name not in used and not name.startswith(_ACTIONS)
+        )
+
     def _table(self, caller: Caller) -> _Table:
         """What is worked out already for callers of whom rules see the same."""
         values = _values(caller)
@@ -143,24 +152,30 @@ class Policy:
         return kinds
 
     def _walk(self, node: Node, within: tuple[str, ...], kinds: set[str]) -> None:
-        if isinstance(node, And | Or):
-            for part in node.parts:
-                self._walk(part, within, kinds)
-        elif isinstance(node, Not):
-            self._walk(node.part, within, kinds)
-        elif isinstance(node, Rule):
-            if node.name in within:
-                circle = " -> ".join((*within, node.name))
-                raise PolicyError(f"policy rule {within[0]}: rules refer to each other in a circle: {circle}")
-            if node.name not in self._rules:
-                raise PolicyError(f"policy rule {within[0]}: there is no rule {node.name}")
-            self._walk(self._rules[node.name], (*within, node.name), kinds)
-        elif isinstance(node, Match) and _literal(node.kind) is None:
-            if node.kind not in _KINDS:
-                raise PolicyError(
-                    f"policy rule {within[0]}: of a caller, {node.kind} is not known: {', '.join(_KINDS)}"
-                )
-            kinds.add(node.kind)
+        for leaf in _nodes(node):
+            if isinstance(leaf, Match) and _literal(leaf.kind) is None:
+                if leaf.kind not in _KINDS:
+                    known = ", ".join(_KINDS)
+                    raise PolicyError(f"policy rule {within[0]}: of a caller, {leaf.kind} is not known: {known}")
+                kinds.add(leaf.kind)
+            elif isinstance(leaf, Rule):
+                if leaf.name in within:
+                    circle = " -> ".join((*within, leaf.name))
+                    raise PolicyError(f"policy rule {within[0]}: rules refer to each other in a circle: {circle}")
+                if leaf.name not in self._rules:
+                    raise PolicyError(f"policy rule {within[0]}: there is no rule {leaf.name}")
+                self._walk(self._rules[leaf.name], (*within, leaf.name), kinds)
+
+
+def _nodes(node: Node) -> Iterator[Node]:
+    """The parts that have no parts."""
+    if isinstance(node, Not):
+        yield from _nodes(node.part)
+    elif isinstance(node, And | Or):
+        for part in node.parts:
+            yield from _nodes(part)
+    else:
+        yield node
 
 
 _ROLES: Final = frozenset({"roles", "service_roles"})

@@ -180,6 +180,13 @@ def test_rules_that_cannot_work_are_told(tmp_path: Path, text: str, said: str) -
         Policy([file])
 
 
+def test_rules_that_nothing_asks_for_are_known(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text('"helper": "@"\n"creat_port": "not rule:helper"\n"get_port:name": "!"\n')
+    assert Policy([file]).idle == ("creat_port",)
+    assert Policy().idle == ()
+
+
 def test_booleans_in_fields_are_understood_in_every_spelling() -> None:
     policy = Policy(overrides={"a": "field:networks:shared=true", "b": "field:ports:port_security_enabled=False"})
     assert policy.check(MEMBER, "a", Fields({"network:shared": True}))
