@@ -90,7 +90,7 @@ def test_racing_servers_one_of_each_race_wins(cluster: Cluster, prefix: str) -> 
 
 @examples(25)
 @given(steps=STEPS)
-def test_any_interleaving_of_servers_is_one_history(members: Cluster, steps: list[tuple[int, int, str]]) -> None:
+def test_l10_any_interleaving_of_servers_is_one_history(members: Cluster, steps: list[tuple[int, int, str]]) -> None:
     async def story() -> None:
         async with servers(members, f"interleaving-{uuid.uuid4().hex}", 4) as stores:
             await history_of(list(stores), steps)

@@ -13,7 +13,7 @@ from interleaving import STEPS, history_of
 
 @examples(60)
 @given(steps=STEPS)
-def test_any_interleaving_is_one_history(steps: list[tuple[int, int, str]]) -> None:
+def test_l10_any_interleaving_is_one_history(steps: list[tuple[int, int, str]]) -> None:
     async def story() -> None:
         with tempfile.TemporaryDirectory() as directory:
             store = await SqliteStore.open(Path(directory) / "floatway.db")
