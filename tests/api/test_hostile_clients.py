@@ -195,6 +195,36 @@ def test_a_thousand_idle_connections(api: Server) -> None:
     assert open_files(api) < 200
 
 
+def test_requests_without_waiting_for_answers(api: Server) -> None:
+    count = 500
+    with api.connect() as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * count)
+        heard = b""
+        while heard.count(b"HTTP/1.1 200 OK") < count:
+            part = sock.recv(262144)
+            assert part, heard[-300:]
+            heard += part
+
+
+def test_clients_that_ask_and_do_not_read(api: Server) -> None:
+    for number in range(50):
+        assert (
+            api.call("POST", "/v2.0/networks", {"network": {"name": f"{number}", "description": "d" * 250}}).status
+            == 201
+        )
+    deaf = [api.connect() for _ in range(100)]
+    try:
+        for sock in deaf:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.sendall(b"GET /v2.0/networks HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5)
+        works(api)
+        assert memory_mib(api) < 400
+    finally:
+        for sock in deaf:
+            sock.close()
+    works(api)
+
+
 def memory_mib(api: Server) -> float:
     """Resident."""
     return int(Path(f"/proc/{api.process.pid}/status").read_text().partition("VmRSS:")[2].split()[0]) / 1024
