@@ -5,6 +5,7 @@
 
 import contextlib
 import ipaddress
+import math
 import re
 from collections.abc import Callable
 from typing import Any, Final
@@ -37,7 +38,8 @@ _FALSE: Final = frozenset({"0", "f", "false", "off", "n", "no"})
 _INTEGER: Final = re.compile(r"\s*[+-]?\d+(_\d+)*\s*\Z")
 _MAC: Final = re.compile(r"[0-9a-fA-F]{1,2}([:-])[0-9a-fA-F]{1,2}(\1[0-9a-fA-F]{1,2}){4}\Z")
 _BARE_MAC: Final = re.compile(r"[0-9a-fA-F]{12}\Z")
-_DOT_MAC: Final = re.compile(r"[0-9a-fA-F]{4}\.[0-9a-fA-F]{4}\.[0-9a-fA-F]{4}\Z")
+_WORDS_MAC: Final = re.compile(r"[0-9a-fA-F]{1,4}([.:-])[0-9a-fA-F]{1,4}\1[0-9a-fA-F]{1,4}\Z")
+_FORWARDED: Final = frozenset({"dccp", "icmp", "ipv6-icmp", "sctp", "tcp", "udp"})
 
 
 def to_bool(value: Any) -> bool:
@@ -56,7 +58,7 @@ def to_int(value: Any) -> int:
     """A whole number, or the text of one."""
     if isinstance(value, int):
         return int(value)
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and math.isfinite(value):
         return int(value)
     if isinstance(value, str) and len(value) < 40 and _INTEGER.match(value):
         return int(value)
@@ -119,10 +121,10 @@ def _rule_protocol(value: Any) -> ApiError:
 
 
 def protocol_number(value: Any) -> Any:
-    """A protocol's name or number, as given."""
+    """The name of a protocol with ports or a connection, or any protocol's number, as given."""
     if value is None:
         return None
-    if lower(value) in PROTOCOLS:
+    if lower(value) in _FORWARDED:
         return value
     with contextlib.suppress(ApiError):
         if 0 <= to_int(value) <= 255:
@@ -144,44 +146,63 @@ def port_value(value: Any) -> Any:
 
 
 def mac(value: Any) -> Any:
-    """A MAC as ``xx:xx:xx:xx:xx:xx``; what is none is left for the validator."""
-    if not isinstance(value, str):
+    """A MAC as ``xx:xx:xx:xx:xx:xx``, from any of the usual forms or from its number; what is none is left for the validator."""
+    digits = None
+    if isinstance(value, int):
+        digits = f"{value:012x}" if value >= 0 else None
+    elif not isinstance(value, str):
         return value
-    if _MAC.match(value):
-        return ":".join(part.zfill(2) for part in re.split("[:-]", value)).lower()
-    if _BARE_MAC.match(value) or _DOT_MAC.match(value):
-        digits = value.replace(".", "").lower()
-        return ":".join(digits[at : at + 2] for at in range(0, 12, 2))
-    return value
+    elif _MAC.match(value):
+        digits = "".join(part.zfill(2) for part in re.split("[:-]", value))
+    elif _BARE_MAC.match(value):
+        digits = value
+    elif _WORDS_MAC.match(value):
+        digits = "".join(part.zfill(4) for part in re.split("[.:-]", value))
+    elif len(value) < 16 and _INTEGER.match(value) and int(value) >= 0:
+        digits = f"{int(value):012x}"
+    if digits is None or len(digits) != 12:
+        return value
+    return ":".join(digits[at : at + 2] for at in range(0, 12, 2)).lower()
 
 
 def canonical_ip(value: Any) -> Any:
     """IPv6 in its short form; everything else as it is."""
     if isinstance(value, str) and ":" in value:
         with contextlib.suppress(ValueError):
-            return str(ipaddress.IPv6Address(value))
+            return _text(ipaddress.IPv6Address(value))
     return value
 
 
-def canonical_cidr(value: Any) -> str:
+def _text(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """An IPv4 address that is mapped into IPv6 keeps its dots, as inet_ntop has it."""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return f"::ffff:{address.ipv4_mapped}"
+    return str(address)
+
+
+def _cidr(value: Any) -> str | None:
     """An address with its prefix length; the host bits stay."""
-    try:
-        interface = ipaddress.ip_interface(value) if isinstance(value, str) else None
-    except ValueError:
-        interface = None
-    if interface is None:
+    if isinstance(value, str) and "%" not in value:
+        with contextlib.suppress(ValueError):
+            interface = ipaddress.ip_interface(value)
+            return f"{_text(interface.ip)}/{interface.network.prefixlen}"
+    return None
+
+
+def canonical_cidr(value: Any) -> str:
+    """A subnet in its short form. Neutron keeps the host bits."""
+    if (cidr := _cidr(value)) is None:
         raise invalid_input(f"{value} is not in a CIDR format")
-    return interface.with_prefixlen
+    return cidr
 
 
 def prefix_to_cidr(value: Any) -> Any:
     """The remote prefix of a rule in its short form: an address gets its /32 or /128. Neutron keeps the host bits."""
     if not value:
         return None
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            return ipaddress.ip_interface(value).with_prefixlen
-    raise bad_request("InvalidCIDR", f"Invalid CIDR {value} given as IP prefix.")
+    if (cidr := _cidr(value)) is None:
+        raise bad_request("InvalidCIDR", f"Invalid CIDR {value} given as IP prefix.")
+    return cidr
 
 
 def canonical_pools(value: Any) -> Any:

@@ -311,6 +311,12 @@ _TABLE: Final = (
         "Templates of the rules that new security groups begin with.",
     ),
     (
+        "security-groups-name-restrictions",
+        "Security group name restrictions",
+        "2026-07-29T10:00:00-00:00",
+        "Names of security groups are printable, without blanks around them.",
+    ),
+    (
         "security-groups-normalized-cidr",
         "Normalized CIDR field for security group rules",
         "2020-07-28T10:00:00-00:00",

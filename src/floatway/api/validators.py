@@ -7,7 +7,7 @@ Factories take the limits and give the validator, so that a declaration reads as
 
 import ipaddress
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -20,9 +20,6 @@ __all__ = [
     "any_of_dicts",
     "boolean",
     "dict_of",
-    "dns_domain",
-    "dns_label",
-    "dns_name",
     "fixed_ips",
     "host_routes",
     "ip_address",
@@ -50,8 +47,8 @@ __all__ = [
 Validator = Callable[[Any], str | None]
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\Z")
+_BARE_UUID: Final = re.compile(r"[0-9a-fA-F]{32}\Z")
 _MAC: Final = re.compile(r"[0-9a-fA-F]{1,2}([:-])[0-9a-fA-F]{1,2}(\1[0-9a-fA-F]{1,2}){4}\Z")
-_DNS_LABEL: Final = re.compile(r"([a-z0-9-]{1,63}|[a-z0-9-]{1,63})\Z", re.IGNORECASE)
 _NOT_MACS: Final = frozenset({"00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff"})
 
 
@@ -69,7 +66,7 @@ def string(limit: int | None = None) -> Validator:
 
 
 def name(limit: int | None = None) -> Validator:
-    """Text that can be shown: printable characters and blanks, no line breaks or controls; empty is a name."""
+    """Text that can be shown: no line breaks or controls, no blanks around it; empty is a name."""
     text = string(limit)
 
     def check(value: Any) -> str | None:
@@ -77,7 +74,7 @@ def name(limit: int | None = None) -> Validator:
             return message
         if value and not all(char.isprintable() or char == " " for char in value):
             return f"'{value}' is not a valid string"
-        if value and not value.strip():
+        if value and (value[0].isspace() or value[-1].isspace()):
             return f"'{value}' is not a valid string"
         return None
 
@@ -209,8 +206,13 @@ def non_negative(value: Any) -> str | None:
 
 
 def uuid(value: Any) -> str | None:
-    """A UUID, with its hyphens."""
-    return None if isinstance(value, str) and _UUID.match(value) else f"'{value}' is not a valid UUID"
+    """A UUID; also in braces, as a URN, or without its hyphens."""
+    if isinstance(value, str):
+        if _UUID.match(value):
+            return None
+        if _BARE_UUID.match(value.replace("urn:", "").replace("uuid:", "").strip("{}").replace("-", "")):
+            return None
+    return f"'{value}' is not a valid UUID"
 
 
 def mac_address(value: Any) -> str | None:
@@ -433,7 +435,7 @@ def any_of_dicts(*specs: Mapping[str, Key]) -> Validator:
 
 
 # The letters of "compute:" are Neutron's: it takes the word for a list of prefixes, and clients have come to rely on it.
-_OWNERS: Final = ("network:", "neutron:", "baremetal:", "Octavia", *"compute:")
+_OWNERS: Final = ("network:", "neutron:", *"compute:")
 
 
 def service_types(value: Any) -> str | None:
@@ -450,80 +452,3 @@ def service_types(value: Any) -> str | None:
                 "InvalidSubnetServiceType", f"Subnet service type {one} does not correspond to a valid device owner."
             )
     return None
-
-
-def _dns_format(value: str, limit: int) -> str | None:
-    trimmed = value.removesuffix(".")
-    reason = None
-    labels = trimmed.split(".")
-    if len(trimmed) > limit:
-        reason = f"'{trimmed}' exceeds the {limit} character FQDN limit"
-    for label in labels if reason is None else ():
-        if not label:
-            reason = "Encountered an empty component"
-        elif label.startswith("-") or label.endswith("-"):
-            reason = f"Name '{label}' must not start or end with a hyphen"
-        elif not _DNS_LABEL.match(label):
-            reason = f"Name '{label}' must be 1-63 characters long, each of which can only be alphanumeric or a hyphen"
-        if reason:
-            break
-    if reason is None and len(labels) > 1 and labels[-1].isdigit():
-        reason = f"TLD '{labels[-1]}' must not be all numeric"
-    return f"'{value}' not a valid PQDN or FQDN. Reason: {reason}" if reason else None
-
-
-def dns_name(limit: int) -> Validator:
-    """A port's DNS name."""
-    text = string(limit)
-    return lambda value: text(value) or (_dns_format(value, limit) if value else None)
-
-
-def dns_label(limit: int) -> Validator:
-    """A floating IP's DNS name: relative."""
-    text = string(limit)
-
-    def check(value: Any) -> str | None:
-        if message := text(value):
-            return message
-        if not value:
-            return None
-        if value.endswith("."):
-            return f"'{value}' is a FQDN. It should be a relative domain name"
-        if message := _dns_format(value, limit):
-            return message
-        if len(value) > limit - 3:
-            return (
-                f"'{value}' contains {len(value)} characters. Adding a domain name will cause it to exceed the maximum length of a"
-                f" FQDN of '{limit}'"
-            )
-        return None
-
-    return check
-
-
-def dns_domain(limit: int) -> Validator:
-    """A DNS domain: absolute, with its final dot."""
-    text = string(limit)
-
-    def check(value: Any) -> str | None:
-        if message := text(value):
-            return message
-        if not value:
-            return None
-        if not value.endswith("."):
-            return f"'{value}' is not a FQDN"
-        if message := _dns_format(value, limit):
-            return message
-        if len(value) > limit - 2:
-            return (
-                f"'{value}' contains {len(value)} characters. Adding a sub-domain will cause it to exceed the maximum length of a"
-                f" FQDN of '{limit}'"
-            )
-        return None
-
-    return check
-
-
-def is_in(allowed: Collection[Any]) -> Validator:
-    """One of a collection that is shown as it is."""
-    return lambda value: None if value in allowed else f"'{value}' is not in {allowed}"

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from floatway.api import converters as c
 from floatway.api import validators as v
+from floatway.api import validators_dns as dns
 from floatway.api.attributes.base import STANDARD, TAGS, UNSET, Attribute, table
 from floatway.control.errors import invalid_input
 
@@ -30,7 +31,7 @@ NETWORKS: Final = table(
     Attribute("admin_state_up", post=True, put=True, default=True, convert=c.to_bool, filter=True, sort=True),
     Attribute("availability_zone_hints", post=True, default=(), validate=availability_zone_hints, sort=True),
     Attribute("availability_zones"),
-    Attribute("dns_domain", post=True, put=True, default="", convert=c.lower, validate=v.dns_domain(255)),
+    Attribute("dns_domain", post=True, put=True, default="", convert=c.lower, validate=dns.dns_domain(255)),
     Attribute("ipv4_address_scope", validate=v.optional(v.string())),
     Attribute("ipv6_address_scope", validate=v.optional(v.string())),
     Attribute("is_default", post=True, put=True, default=False, convert=c.to_bool, filter=True, policy=True),

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from floatway.api import converters as c
 from floatway.api import validators as v
+from floatway.api import validators_dns as dns
 from floatway.api.attributes.base import STANDARD, TAG_FILTERS, UNSET, Attribute, table
 from floatway.control.errors import bad_request
 
@@ -40,11 +41,27 @@ def _address_pair(pair: dict[str, Any]) -> None:
     message = v.subnet(address) if isinstance(address, str) and "/" in address else v.ip_address(address)
     if message:
         raise bad_request("HTTPBadRequest", message)
-    if ipaddress.ip_interface(address).is_multicast:
-        raise bad_request("HTTPBadRequest", f"IP {address} is a multicast address, which is not supported.")
+    if message := _multicast(address):
+        raise bad_request("HTTPBadRequest", message)
     mac = pair.get("mac_address")
     if mac is not None and int(mac.replace("-", ":").split(":")[0], 16) & 1:
-        raise bad_request("HTTPBadRequest", f"MAC address {mac} is a multicast MAC address, which is not supported.")
+        raise bad_request("HTTPBadRequest", f"MAC address {mac} is a multicast address, which is not supported.")
+
+
+_MULTICAST: Final = (ipaddress.ip_network("224.0.0.0/4"), ipaddress.ip_network("ff00::/8"))
+
+
+def _multicast(address: str) -> str | None:
+    if "/" not in address:
+        multicast = ipaddress.ip_address(address).is_multicast
+        return f"IP {address} is a multicast address, which is not supported." if multicast else None
+    network = ipaddress.ip_interface(address).network
+    if network.version == 4 and network.prefixlen == 0:
+        return None  # any address at all
+    for group in _MULTICAST:
+        if network.version == group.version and network.overlaps(group):
+            return f"Subnet {address} overlaps with multicast range {group}, which is not supported."
+    return None
 
 
 _FAMILY: Final = v.Key(v.values(4, 6), convert=c.to_int)
@@ -101,8 +118,8 @@ PORTS: Final = table(
         "device_owner", post=True, put=True, default="", validate=v.string(255), filter=True, sort=True, policy=True
     ),
     Attribute("dns_assignment"),
-    Attribute("dns_domain", post=True, put=True, default="", convert=c.lower, validate=v.dns_domain(255)),
-    Attribute("dns_name", post=True, put=True, default="", convert=c.lower, validate=v.dns_name(255)),
+    Attribute("dns_domain", post=True, put=True, default="", convert=c.lower, validate=dns.dns_domain(255)),
+    Attribute("dns_name", post=True, put=True, default="", convert=c.lower, validate=dns.dns_name(255)),
     Attribute("extra_dhcp_opts", post=True, put=True, default=None, validate=_DHCP_OPTIONS),
     Attribute("fixed_ips", post=True, put=True, default=UNSET, validate=v.fixed_ips, filter=True, policy=True),
     Attribute("ip_allocation", filter=True, sort=True),

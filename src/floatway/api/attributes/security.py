@@ -1,11 +1,10 @@
 """Security groups and rules, templates of rules, address groups, RBAC policies."""
 
-import uuid
 from typing import Any, Final
 
 from floatway.api import converters as c
 from floatway.api import validators as v
-from floatway.api.attributes.base import STANDARD, TAGS, UNSET, Attribute, table
+from floatway.api.attributes.base import STANDARD, TAGS, TIMES, UNSET, Attribute, table
 from floatway.control.errors import invalid_input
 
 _OBJECT_TYPES: Final = ("network", "security_group", "address_scope", "subnetpool", "address_group")
@@ -20,12 +19,8 @@ def _object_type(value: Any) -> str:
 
 def _target_project(value: Any) -> str | None:
     """Everybody ("*"), or a project's id in one of the forms of a UUID."""
-    if value == "*":
-        return None
-    try:
-        uuid.UUID(str(value))
-    except ValueError:
-        return f"'{value}' is not a valid target project ID; expected a UUID or '*'"
+    if value != "*" and v.uuid(value):
+        raise invalid_input(f"'{value}' is not a valid target project ID; expected a UUID or '*'")
     return None
 
 
@@ -86,7 +81,8 @@ DEFAULT_SECURITY_GROUP_RULES: Final = table(
     Attribute("remote_ip_prefix", post=True, default=None, convert=c.prefix_to_cidr, filter=True, sort=True),
     Attribute("used_in_default_sg", post=True, convert=c.to_bool, filter=True),
     Attribute("used_in_non_default_sg", post=True, convert=c.to_bool, filter=True),
-    *STANDARD,
+    Attribute("description", post=True, default="", validate=v.string(1024), filter=True),
+    *TIMES,
 )
 
 ADDRESS_GROUPS: Final = table(
@@ -95,14 +91,15 @@ ADDRESS_GROUPS: Final = table(
     Attribute("project_id", post=True, validate=v.string(255), filter=True, sort=True),
     Attribute("addresses", post=True, default=UNSET, convert=c.none_to_list, validate=v.list_of(v.subnet)),
     Attribute("shared", default=False, convert=c.to_bool, visible=False),
-    *STANDARD,
+    Attribute("description", post=True, put=True, default="", validate=v.string(1024), filter=True, sort=True),
+    *TIMES,
 )
 
 RBAC_POLICIES: Final = table(
     Attribute("id", validate=v.uuid, filter=True),
+    Attribute("object_type", post=True, default=None, convert=_object_type, filter=True, policy=True),
+    Attribute("object_id", post=True, validate=v.uuid, filter=True, policy=True),
+    Attribute("target_tenant", post=True, put=True, validate=_target_project, filter=True, policy=True),
     Attribute("tenant_id", post=True, validate=v.string(255), filter=True),
     Attribute("action", post=True, validate=v.string(255), filter=True, policy=True),
-    Attribute("object_id", post=True, validate=v.uuid, filter=True, policy=True),
-    Attribute("object_type", post=True, default=None, convert=_object_type, filter=True, policy=True),
-    Attribute("target_tenant", post=True, put=True, validate=_target_project, filter=True, policy=True),
 )
