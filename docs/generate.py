@@ -2,6 +2,7 @@
 
     cli.md           every command's help
     cloud.md         the fields of cloud.yaml, from its JSON Schema
+    server.md        the keys of the server's configuration, from its structs
     dispositions.md  how a trace ends
     differences.md   where our texts and the reference's differ, from text/normalise.py
     faults.md        the codes that a trace gives to failures, and their repairs
@@ -19,7 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
+from floatway.api.config import Config, is_table
+from floatway.api.config_text import meaning, tables, toml
 from floatway.cli.main import cli
 from floatway.model.schema import cloud_schema
 from floatway.text.normalise import CHOSEN, TOOL_AGE
@@ -36,6 +40,7 @@ def pages() -> dict[str, str]:
     made = {
         "cli.md": cli_page(),
         "cloud.md": cloud_page(),
+        "server.md": server_page(),
         "dispositions.md": dispositions_page(),
         "differences.md": differences_page(),
         "faults.md": faults_page(),
@@ -65,6 +70,28 @@ def commands(command: click.Command, context: click.Context) -> Iterator[tuple[s
             below = command.get_command(context, name)
             assert below is not None
             yield from commands(below, click.Context(below, info_name=name, parent=context))
+
+
+# --- the server's configuration ---------------------------------------------------------------------
+
+
+def server_page() -> str:
+    """A table of keys for each table of the file."""
+    parts = [
+        "# The server's configuration\n",
+        "`floatway server --config FILE` reads TOML; `floatway server --default-config` prints a file with every key. The variable\n"
+        "`FLOATWAY_TABLE_KEY` in the environment overrides a key: `FLOATWAY_AUTH_KEYSTONE_URL` is `url` of `[auth.keystone]`.\n",
+    ]
+    for path, value in tables(Config()):
+        parts.append(
+            f"## `[{'.'.join(path)}]`\n\n{(type(value).__doc__ or '').strip()}\n\n| key | default | meaning |\n|---|---|---|"
+        )
+        for field in msgspec.structs.fields(value):
+            if not is_table(field.type):
+                default = toml(getattr(value, field.name)).replace("|", "\\|")
+                parts.append(f"| `{field.name}` | `{default}` | {meaning(field.type).replace('|', chr(92) + '|')} |")
+        parts.append("")
+    return "\n".join(parts)
 
 
 # --- cloud.yaml -------------------------------------------------------------------------------------

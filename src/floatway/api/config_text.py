@@ -12,7 +12,7 @@ import msgspec
 from floatway.api.config import Config, Secret, is_table
 from floatway.store.open import shown
 
-__all__ = ["default_text", "printable"]
+__all__ = ["default_text", "meaning", "printable", "tables", "toml"]
 
 WIDTH = 100
 HEAD = """\
@@ -23,36 +23,42 @@ HEAD = """\
 
 def default_text() -> str:
     """The default file, every key commented out below what it means."""
-    return "\n".join([HEAD, *_table(Config(), (), commented=True)]) + "\n"
+    return "\n".join([HEAD, *_lines(Config(), commented=True)]) + "\n"
 
 
 def printable(config: Config) -> str:
     """A file that says what this configuration says, secrets hidden."""
     store = msgspec.structs.replace(config.store, url=shown(config.store.url))
     hidden = msgspec.structs.replace(config, store=store)
-    return "\n".join(_table(hidden, (), commented=False)).lstrip("\n") + "\n"
+    return "\n".join(_lines(hidden, commented=False)).lstrip("\n") + "\n"
 
 
-def _table(value: msgspec.Struct, path: tuple[str, ...], *, commented: bool) -> Iterator[str]:
-    if path:
+def tables(value: msgspec.Struct, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], msgspec.Struct]]:
+    """The tables of a configuration in the file's order, those with no keys of their own left out."""
+    fields = msgspec.structs.fields(value)
+    if any(not is_table(field.type) for field in fields):
+        yield path, value
+    for field in fields:
+        if is_table(field.type):
+            yield from tables(getattr(value, field.name), (*path, field.name))
+
+
+def _lines(config: Config, *, commented: bool) -> Iterator[str]:
+    for path, value in tables(config):
         yield ""
         if commented:
             yield from _comment((type(value).__doc__ or "").strip())
         yield f"[{'.'.join(path)}]"
-    fields = msgspec.structs.fields(value)
-    for field in fields:
-        if not is_table(field.type):
-            line = f"{field.name} = {toml(getattr(value, field.name))}"
-            if commented:
-                yield ""
-                yield from _comment(_description(field.type))
-            yield f"# {line}" if commented else line
-    for field in fields:
-        if is_table(field.type):
-            yield from _table(getattr(value, field.name), (*path, field.name), commented=commented)
+        for field in msgspec.structs.fields(value):
+            if not is_table(field.type):
+                line = f"{field.name} = {toml(getattr(value, field.name))}"
+                if commented:
+                    yield ""
+                    yield from _comment(meaning(field.type))
+                yield f"# {line}" if commented else line
 
 
-def _description(kind: Any) -> str:
+def meaning(kind: Any) -> str:
     """What is said about a key, with the values it may have where they are few."""
     said = [meta.description or "" for meta in get_args(kind)[1:] if isinstance(meta, msgspec.Meta)]
     if get_origin(kind) is Annotated and not is_table(get_args(kind)[0]):
