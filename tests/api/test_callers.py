@@ -72,6 +72,12 @@ def test_users_of_an_htpasswd_file(by_password: Server) -> None:
     assert [line["rule"] for line in api.lines() if line["event"].startswith("policy rule")] == ["creat_network"]
 
 
+def test_who_is_not_known_is_told_so_after_a_long_body(by_password: Server) -> None:
+    long = {"network": {"description": "x" * 3_000_000}}
+    for _ in range(2):
+        assert by_password.call("POST", "/v2.0/networks", long, basic("member", "wrong")).status == 401
+
+
 @pytest.fixture
 def fake() -> Iterator[FakeKeystone]:
     with keystone() as made:

@@ -111,8 +111,8 @@ class App:
         try:
             if path.startswith(_PREFIX) and (len(path) == len(_PREFIX) or path[len(_PREFIX)] == "/"):
                 headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+                caller = await self._caller(headers, peer, scope["method"], path, receive)
                 body = await self._body(scope["method"], headers, receive)
-                caller = permitted(await self._authenticate(headers, peer), scope["method"], path)
                 response = await self._handler(_request(scope, path, headers, body), caller)
             else:
                 response = await self._other(path, scope)
@@ -141,7 +141,15 @@ class App:
             for observe in self._observers:
                 observe(finished)
 
-    async def _body(self, method: str, headers: dict[str, str], receive: Receive) -> bytes:
+    async def _caller(self, headers: dict[str, str], peer: str, method: str, path: str, receive: Receive) -> Caller:
+        """Who asks. The body of one who may not is read, or the connection would break under it, but not kept."""
+        try:
+            return permitted(await self._authenticate(headers, peer), method, path)
+        except ApiError:
+            await self._body(method, headers, receive, keep=False)
+            raise
+
+    async def _body(self, method: str, headers: dict[str, str], receive: Receive, *, keep: bool = True) -> bytes:
         if method in {"GET", "HEAD"} and "content-length" not in headers and "transfer-encoding" not in headers:
             return b""
         length = headers.get("content-length", "")
@@ -149,7 +157,7 @@ class App:
             raise _too_large(self._limits.body)
         try:
             async with asyncio.timeout(self._limits.body_seconds):
-                return await _read(receive, self._limits.body)
+                return await _read(receive, self._limits.body, keep)
         except TimeoutError:
             raise ApiError(408, "HTTPRequestTimeout", "The request's body did not come in time.") from None
 
@@ -183,7 +191,7 @@ class _ClientGoneError(Exception):
     """The client left before its request was whole."""
 
 
-async def _read(receive: Receive, limit: int) -> bytes:
+async def _read(receive: Receive, limit: int, keep: bool) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
@@ -194,7 +202,8 @@ async def _read(receive: Receive, limit: int) -> bytes:
         size += len(part)
         if size > limit:
             raise _too_large(limit)
-        parts.append(part)
+        if keep:
+            parts.append(part)
         if not message.get("more_body", False):
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
