@@ -315,3 +315,15 @@ def test_pools_are_the_ipv4_subnets_outside() -> None:
             "tenant_id": PROJECT,
         }
     ]
+
+
+def test_hosts_report_what_they_translate() -> None:
+    cloud = Routed()
+    floating_ip = cloud.floating()
+    assert floatingips.reported(cloud.draft, floating_ip, up=True).status == "DOWN"
+    cloud.move(floating_ip, port_id=on_host(cloud).id)
+    assert floatingips.reported(cloud.draft, now(cloud, floating_ip), up=True).status == "ACTIVE"
+    assert cloud.move(floating_ip, description="x").status == "ACTIVE"
+    assert cloud.move(floating_ip, port_id=now(cloud, floating_ip).port_id).status == "ACTIVE"
+    assert floatingips.reported(cloud.draft, now(cloud, floating_ip), up=False).status == "ERROR"
+    assert cloud.move(floating_ip, port_id=on_host(cloud, "h2").id).status == "DOWN"

@@ -25,6 +25,7 @@ __all__ = [
     "network_deleted",
     "port_changed",
     "port_deleted",
+    "reported",
     "update",
 ]
 
@@ -122,6 +123,13 @@ def disassociate(draft: Draft, floating_ip: e.FloatingIp) -> e.FloatingIp:
     return after
 
 
+def reported(draft: Draft, floating_ip: e.FloatingIp, *, up: bool) -> e.FloatingIp:
+    """The host that translates it says that it does, or that it cannot. One that leads nowhere stays DOWN."""
+    leads = floating_ip.port_id or draft.has(e.PortForwarding, "floatingip", floating_ip.id)
+    status = "DOWN" if not leads else "ACTIVE" if up else "ERROR"
+    return draft.put(msgspec.structs.replace(floating_ip, status=status))
+
+
 def port_deleted(draft: Draft, port: e.Port) -> None:
     """Floating IPs let go of a port that goes."""
     for floating_ip in draft.find(e.FloatingIp, "port", port.id):
@@ -153,16 +161,16 @@ def find_router(draft: Draft, network_id: str, port: e.Port, subnet_id: str) -> 
         ApiError: 404 ExternalGatewayForFloatingIPNotFound.
     """
     subnet = draft.need(e.Subnet, subnet_id)
-    found: list[tuple[bool, e.Router]] = []
-    for interface in draft.find(e.Port, "subnet", subnet_id):
-        if interface.device_owner not in owners.INTERFACES:
-            continue
-        router = draft.get(e.Router, interface.device_id)
-        if router is None or router.gateway is None or router.gateway.network_id != network_id:
-            continue
-        found.append((all(ip.ip_address != subnet.gateway_ip for ip in interface.fixed_ips), router))
+    found: list[tuple[bool, int, e.Router]] = []
+    for owner in owners.INTERFACES:
+        for interface in draft.find(e.Port, "owner", (subnet.network_id, owner)):
+            router = draft.get(e.Router, interface.device_id)
+            here = any(ip.subnet_id == subnet_id for ip in interface.fixed_ips)
+            if here and router is not None and router.gateway is not None and router.gateway.network_id == network_id:
+                beside = all(ip.ip_address != subnet.gateway_ip for ip in interface.fixed_ips)
+                found.append((beside, interface.sequence, router))
     if found:
-        return min(found, key=lambda one: one[0])[1]
+        return min(found, key=lambda one: one[:2])[2]
     raise ApiError(
         404,
         "ExternalGatewayForFloatingIPNotFound",
