@@ -15,7 +15,7 @@ from hypothesis import given
 from effort import examples
 from etcds import Cluster, Wire
 from floatway.cli.main import cli
-from floatway.store import etcd_leases
+from floatway.store import etcd, etcd_leases
 from floatway.store.base import Change, Commit, Compacted, Conflict, Damaged, StoreError
 from floatway.store.etcd import EtcdStore
 from floatway.store.etcd_client import Client, Member
@@ -135,6 +135,21 @@ def test_the_log_trims_itself(cluster: Cluster, prefix: str) -> None:
                     await watched(store, 0, 1)
             assert refused.value.first == 12
             assert held(await store.snapshot()) == expected(21)
+
+    run(story())
+
+
+def test_big_revisions_leave_the_log_sooner(cluster: Cluster, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(etcd, "_MUCH", 1_000_000)
+
+    async def story() -> None:
+        async with servers(cluster, prefix, 1, options="?keep=100") as (store,):
+            for revision in range(40):
+                await store.commit(revision, [[Change("port", "x", os.urandom(100_000))]])
+            with pytest.raises(Compacted):
+                while True:
+                    await watched(store, 0, 1)
+            assert [commit.revision for commit in await watched(store, 39, 40)] == [40]
 
     run(story())
 

@@ -25,6 +25,7 @@ from floatway.store.etcd_wire import Compare, Op, TxnAnswer, after, txn
 __all__ = ["EtcdStore"]
 
 _BIG = 200  # changes from which a commit is encoded beside the event loop
+_MUCH = 64 * 2**20  # bytes of log, written by this server, after which a tenth of what is kept must do
 _HEADS = 2  # reads of the head on their way at once
 
 
@@ -48,6 +49,7 @@ class EtcdStore:
         self._reading = asyncio.Semaphore(_HEADS)
         self._next_head: asyncio.Task[int] | None = None
         self._tidying: asyncio.Task[None] | None = None
+        self._written = 0
         self._closed = False
 
     @classmethod
@@ -99,6 +101,7 @@ class EtcdStore:
         async with self._committing:
             head = await self._commit(entry, value, staged)
         self._log.known = max(self._log.known, head)
+        self._written += len(value) + sum(map(len, staged))
         self._tidy_when_due(head)
         return head
 
@@ -200,8 +203,11 @@ class EtcdStore:
             raise StoreError(f"{self.name} is closed")
 
     def _tidy_when_due(self, head: int) -> None:
-        if head - self._objects.revision > 2 * self._keep and self._tidying is None:
-            self._tidying = asyncio.create_task(self._tidy(head - self._keep + 1))
+        """Twice as many revisions as are kept have gathered, or big ones."""
+        big = self._written > _MUCH
+        if self._tidying is None and (big or head - self._objects.revision > 2 * self._keep):
+            self._written = 0
+            self._tidying = asyncio.create_task(self._tidy(head + 1 - (self._keep // 10 if big else self._keep)))
 
     async def _tidy(self, keep_from: int) -> None:
         """One server at a time, by a key that goes with the server's lease; a failure is for the next one to mend."""

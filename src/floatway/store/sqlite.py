@@ -24,8 +24,9 @@ __all__ = ["SqliteStore"]
 R = TypeVar("R")
 _PAGE = 256  # commits that a watcher takes from the file at once
 _IDLE = 0.2  # seconds without work after which the write-ahead log is tidied
-_TIDY = 4096  # revisions after which it is tidied although there is work
+_TIDY = 4096  # rows after which it is tidied although there is work: some 16 MB
 _SLACK = 1000  # revisions that the log may hold beyond what is kept, so that trimming is rare
+_BIG = 512 * 2**20  # bytes of the file from which a tenth of that is kept: revisions may be big
 
 
 class SqliteStore:
@@ -211,15 +212,16 @@ class _Worker(threading.Thread):
             file.apply(accepted)
         except Exception as error:
             return [(done, error) for done, _ in answers]
-        self._untidy += len(accepted)
+        self._untidy += sum(len(changes) + 1 for changes in accepted)
         return answers
 
     def _tidy(self, file: File) -> None:
         """Nobody waits for this, and it can be done later as well."""
         self._untidy = 0
         with contextlib.suppress(StoreError):
-            if file.head - file.first > self._keep + _SLACK:
-                file.forget(file.head - self._keep)
+            keep, slack = (self._keep // 10, 0) if file.size() > _BIG else (self._keep, _SLACK)
+            if file.head - file.first > keep + slack:
+                file.forget(file.head - keep)
             file.checkpoint()
 
     def _answer(self, answers: list[_Answer]) -> None:

@@ -202,6 +202,12 @@ class File:
             for kind, id_, body in self._db.execute("SELECT kind, id, body FROM objects"):
                 yield kind, id_, unframe(body, f"{self.path}: {kind} {id_}")
 
+    def size(self) -> int:
+        """Bytes in use, without what was freed."""
+        with _told(self.path):
+            pages = self._value("PRAGMA page_count") - self._value("PRAGMA freelist_count")
+            return int(pages * self._value("PRAGMA page_size"))
+
     def count(self) -> int:
         """How many objects there are."""
         with _told(self.path):

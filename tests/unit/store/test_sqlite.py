@@ -138,6 +138,24 @@ def test_the_log_trims_itself(path: Path) -> None:
     run(story())
 
 
+def test_big_revisions_leave_the_log_sooner(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "_BIG", 2_000_000)
+    monkeypatch.setattr(sqlite, "_TIDY", 1)
+
+    async def story() -> None:
+        store = await SqliteStore.open(path, keep=100)
+        for revision in range(40):
+            await store.commit(revision, [[Change("port", "x", bytes(100_000))]])
+        with pytest.raises(Compacted) as refused:
+            await watched(store, 0, 1)
+        assert refused.value.first >= 20
+        assert (await store.snapshot()).revision == 40
+        await store.close()
+        assert path.stat().st_size < 4_000_000
+
+    run(story())
+
+
 def test_a_second_process_is_refused(path: Path) -> None:
     async def story() -> None:
         store = await SqliteStore.open(path)
