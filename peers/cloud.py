@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import daemon
+import hosts
 import identity
 import msgspec
 from rest import RestError, call, wait_for
@@ -74,6 +75,7 @@ def serve(state: Path, keystone: str, network: str, port: int) -> None:
             STORE=f"sqlite://{state}/floatway.db",
         )
     )
+    hosts.seed(f"sqlite://{state}/floatway.db")
     daemon.start("server", state, [sys.executable, "-m", "floatway", "server", "--config", config])
     if not wait_for(network, lambda: daemon.running("server", state)):
         raise SystemExit(f"our server did not come up: its last words are in {state}/server.log")
