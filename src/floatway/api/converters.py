@@ -36,6 +36,7 @@ Converter = Callable[[Any], Any]
 _TRUE: Final = frozenset({"1", "t", "true", "on", "y", "yes"})
 _FALSE: Final = frozenset({"0", "f", "false", "off", "n", "no"})
 _INTEGER: Final = re.compile(r"\s*[+-]?\d+(_\d+)*\s*\Z")
+_CANONICAL_MAC: Final = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\Z")
 _MAC: Final = re.compile(r"[0-9a-fA-F]{1,2}([:-])[0-9a-fA-F]{1,2}(\1[0-9a-fA-F]{1,2}){4}\Z")
 _BARE_MAC: Final = re.compile(r"[0-9a-fA-F]{12}\Z")
 _WORDS_MAC: Final = re.compile(r"[0-9a-fA-F]{1,4}([.:-])[0-9a-fA-F]{1,4}\1[0-9a-fA-F]{1,4}\Z")
@@ -147,6 +148,8 @@ def port_value(value: Any) -> Any:
 
 def mac(value: Any) -> Any:
     """A MAC as ``xx:xx:xx:xx:xx:xx``, from any of the usual forms or from its number; what is none is left for the validator."""
+    if isinstance(value, str) and _CANONICAL_MAC.match(value):
+        return value
     digits = None
     if isinstance(value, int):
         digits = f"{value:012x}" if value >= 0 else None

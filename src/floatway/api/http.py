@@ -27,18 +27,17 @@ class Request(msgspec.Struct, frozen=True):
     url: str = ""
 
     def json(self) -> Any:
-        """The body as JSON.
+        """The body as JSON; no body is an empty object, as it is for Neutron.
 
         Raises:
             ApiError: 400 when it is none.
         """
+        if not self.body:
+            return {}
         try:
             return _DECODER.decode(self.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise bad_request(
-                "HTTPBadRequest",
-                "The server could not comply with the request since it is either malformed or otherwise incorrect.",
-            ) from error
+            raise bad_request("HTTPBadRequest", "Body contains invalid data") from error
 
 
 class Response(msgspec.Struct, frozen=True):

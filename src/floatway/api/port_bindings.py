@@ -95,19 +95,18 @@ class PortBindings:
         return _wrapped(200, self._document(model, one, caller, query.fields))
 
     async def _create(self, port_id: str, request: Request, caller: Caller) -> Response:
-        bodies, bulk = prepare_create(BINDINGS.collection, BINDINGS.singular, request.json(), caller)
+        bodies, _ = prepare_create(BINDINGS.collection, BINDINGS.singular, request.json(), caller, bulk=False)
+        body = bodies[0]
 
-        def decide(draft: Draft) -> list[PortBinding]:
+        def decide(draft: Draft) -> PortBinding:
             self._port(draft, port_id, caller)
-            for body in bodies:
-                body.values["port_id"] = port_id
-                target = EntityTarget(draft, caller, PortBinding, values=body.values)
-                self._guard.may_create(caller, BINDINGS, body, target)
-            return [bindings.create(draft, caller, body.values) for body in bodies]
+            body.values["port_id"] = port_id
+            target = EntityTarget(draft, caller, PortBinding, values=body.values)
+            self._guard.may_create(caller, BINDINGS, body, target)
+            return bindings.create(draft, caller, body.values)
 
         written = await self._engine.write(decide)
-        made = [self._document(written.model, one, caller) for one in written.result]
-        return Response(201, encode({BINDINGS.collection: made})) if bulk else _wrapped(201, made[0])
+        return _wrapped(201, self._document(written.model, written.result, caller))
 
     async def _update(self, port_id: str, host: str, request: Request, caller: Caller) -> Response:
         body = prepare_update(BINDINGS.collection, BINDINGS.singular, request.json(), caller)

@@ -72,7 +72,7 @@ def name(limit: int | None = None) -> Validator:
     def check(value: Any) -> str | None:
         if message := text(value):
             return message
-        if value and not all(char.isprintable() or char == " " for char in value):
+        if not value.isprintable() and not all(char.isprintable() or char == " " for char in value):
             return f"'{value}' is not a valid string"
         if value and (value[0].isspace() or value[-1].isspace()):
             return f"'{value}' is not a valid string"
@@ -218,7 +218,9 @@ def uuid(value: Any) -> str | None:
 def mac_address(value: Any) -> str | None:
     """A MAC that a device may have."""
     if isinstance(value, str) and _MAC.match(value):
-        canonical = ":".join(part.zfill(2) for part in re.split("[:-]", value.lower()))
+        canonical = value.lower().replace("-", ":")
+        if len(canonical) < 17:
+            canonical = ":".join(part.zfill(2) for part in canonical.split(":"))
         if canonical not in _NOT_MACS:
             return None
     return f"'{value}' is not a valid MAC address"

@@ -6,13 +6,12 @@ Everything is checked before any rule runs: unknown and forbidden attributes, wh
 shall be. Refusals are Neutron's, word for word.
 """
 
-import copy
 from typing import Any, Final
 
 import msgspec
 
 from floatway.api.attributes import ATTRIBUTES
-from floatway.api.attributes.base import REQUIRED, UNSET, Table
+from floatway.api.attributes.base import REQUIRED, UNSET, Attribute, Table
 from floatway.api.query import Rule
 from floatway.control.caller import Caller
 from floatway.control.errors import ApiError, bad_request
@@ -39,15 +38,15 @@ def prepare_create(
     Raises:
         ApiError: 400.
     """
-    if not document:
-        raise _refused("Resource body required")
     if not isinstance(document, dict):
         raise _refused("Body contains invalid data")
-    if bulk and collection in document:
+    if collection in document:
+        if not bulk:
+            raise _refused("Bulk operation not supported")
         items = document[collection]
         if not items:
             raise _refused("Resources required")
-        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        if not isinstance(items, list) or any(item is None or isinstance(item, int | float) for item in items):
             raise _refused("Body contains invalid data")
         return [
             _create(collection, _one(item if singular in item else {singular: item}, singular), caller)
@@ -62,8 +61,6 @@ def prepare_update(collection: str, singular: str, document: Any, caller: Caller
     Raises:
         ApiError: 400.
     """
-    if not document:
-        raise _refused("Resource body required")
     if not isinstance(document, dict):
         raise _refused("Body contains invalid data")
     if collection in document:
@@ -75,7 +72,8 @@ def prepare_update(collection: str, singular: str, document: Any, caller: Caller
     for name in attributes:
         if name in values and not attributes[name].put:
             raise _refused(f"Cannot update read-only attribute {name}")
-    _convert(attributes, values)
+    for name in sorted(values, key=_PLANS[collection].order.__getitem__):
+        _convert(attributes[name], values)
     return Body(values, frozenset(values))
 
 
@@ -89,7 +87,8 @@ def _one(document: dict[str, Any], singular: str) -> dict[str, Any]:
 
 
 def _create(collection: str, values: dict[str, Any], caller: Caller) -> Body:
-    attributes = ATTRIBUTES[collection]
+    plan = _PLANS[collection]
+    attributes = plan.attributes
     _project(values, caller)
     if "tenant_id" in attributes and "project_id" not in values:
         if not caller.project_id:
@@ -97,19 +96,21 @@ def _create(collection: str, values: dict[str, Any], caller: Caller) -> Body:
         values["project_id"] = values["tenant_id"] = caller.project_id
     given = frozenset(values)
     _known(attributes, values)
-    for name, attribute in attributes.items():
-        if not attribute.post:
-            if name in values:
-                raise _refused(f"Attribute '{name}' not allowed in POST")
-        elif name not in values:
-            if attribute.default is REQUIRED:
-                raise _refused(f"Failed to parse request. Required attribute '{name}' not specified")
-            if attribute.default is not UNSET:
-                values[name] = (
-                    copy.copy(attribute.default) if isinstance(attribute.default, list | dict) else attribute.default
-                )
-    _convert(attributes, values)
+    if not given >= plan.required or not given.isdisjoint(plan.forbidden):
+        raise _first_fault(attributes, given)
+    values = {**plan.defaults, **values}
+    for name in sorted(given | plan.refused_defaults, key=plan.order.__getitem__):  # Neutron names the first mistake
+        _convert(attributes[name], values)
     return Body(values, given)
+
+
+def _first_fault(attributes: Table, given: frozenset[str]) -> ApiError:
+    for name, attribute in attributes.items():
+        if name in given and not attribute.post:
+            return _refused(f"Attribute '{name}' not allowed in POST")
+        if attribute.post and attribute.default is REQUIRED and name not in given:
+            return _refused(f"Failed to parse request. Required attribute '{name}' not specified")
+    raise AssertionError(given)
 
 
 def _project(values: dict[str, Any], caller: Caller) -> None:
@@ -132,15 +133,50 @@ def _known(attributes: Table, values: dict[str, Any]) -> None:
         raise _refused(f"Unrecognized attribute(s) '{', '.join(unknown)}'")
 
 
-def _convert(attributes: Table, values: dict[str, Any]) -> None:
-    for name, value in list(values.items()):
-        attribute = attributes[name]
-        if value is attribute.default and value is not None:
-            continue  # a default of ours needs no checking
-        if attribute.convert is not None:
-            values[name] = attribute.convert(value)
-        if attribute.validate is not None and (reason := attribute.validate(values[name])):
-            raise _refused(f"Invalid input for {name}. Reason: {reason}.")
+def _convert(attribute: Attribute, values: dict[str, Any]) -> None:
+    name = attribute.name
+    if attribute.convert is not None:
+        values[name] = attribute.convert(values[name])
+    if attribute.validate is not None and (reason := attribute.validate(values[name])):
+        raise _refused(f"Invalid input for {name}. Reason: {reason}.")
+
+
+class _Plan(msgspec.Struct, frozen=True):
+    """What a table says of every POST, put together once."""
+
+    attributes: Table
+    order: dict[str, int]
+    required: frozenset[str]
+    forbidden: frozenset[str]
+    defaults: dict[str, Any]
+    refused_defaults: frozenset[str]
+    """What need not be given, but its default is refused (an RBAC policy's object_type)."""
+
+
+def _plan(attributes: Table) -> _Plan:
+    posted = [attribute for attribute in attributes.values() if attribute.post]
+    defaults: dict[str, Any] = {}
+    refused: set[str] = set()
+    for attribute in posted:
+        if attribute.default is REQUIRED or attribute.default is UNSET:
+            continue
+        defaults[attribute.name] = attribute.default
+        if attribute.default is None:
+            try:
+                _convert(attribute, defaults)
+            except ApiError:
+                refused.add(attribute.name)
+    return _Plan(
+        attributes,
+        {name: at for at, name in enumerate(attributes)},
+        frozenset(attribute.name for attribute in posted if attribute.default is REQUIRED),
+        frozenset(attributes) - frozenset(attribute.name for attribute in posted),
+        defaults,
+        frozenset(refused),
+    )
+
+
+_PLANS: Final = {collection: _plan(attributes) for collection, attributes in ATTRIBUTES.items()}
 
 
 def _rules(collection: str) -> dict[str, Rule]:

@@ -38,6 +38,7 @@ SECURITY_GROUPS: Final = table(
 SECURITY_GROUP_RULES: Final = table(
     Attribute("id", validate=v.uuid, filter=True, sort=True),
     Attribute("tenant_id", post=True, validate=v.string(255), filter=True, sort=True),
+    Attribute("security_group_id", post=True, validate=v.string(36), filter=True, sort=True),
     Attribute("belongs_to_default_sg", convert=c.optional(c.to_bool), filter=True),
     Attribute("direction", post=True, validate=v.values("ingress", "egress"), filter=True, sort=True),
     Attribute(
@@ -56,7 +57,6 @@ SECURITY_GROUP_RULES: Final = table(
     Attribute("remote_address_group_id", post=True, default=None, filter=True, sort=True),
     Attribute("remote_group_id", post=True, default=None, filter=True, sort=True),
     Attribute("remote_ip_prefix", post=True, default=None, convert=c.prefix_to_cidr, filter=True, sort=True),
-    Attribute("security_group_id", post=True, validate=v.string(36), filter=True, sort=True),
     *STANDARD,
 )
 

@@ -42,10 +42,11 @@ STRICTER = (
 )
 
 
-def attributes() -> Iterator[Any]:
-    for collection, table in COLLECTIONS.items():
-        for name, row in table.items():
-            yield pytest.param(collection, name, row, id=f"{collection}.{name}")
+ATTRIBUTES_OF_NEUTRON = [
+    pytest.param(collection, name, row, id=f"{collection}.{name}")
+    for collection, table in COLLECTIONS.items()
+    for name, row in table.items()
+]
 
 
 def test_every_collection_is_there() -> None:
@@ -59,7 +60,7 @@ def test_no_attribute_is_missing_and_none_is_invented(collection: str) -> None:
     assert ours - neutrons <= OF_EVERY_STANDARD
 
 
-@pytest.mark.parametrize(("collection", "name", "row"), attributes())
+@pytest.mark.parametrize(("collection", "name", "row"), ATTRIBUTES_OF_NEUTRON)
 def test_flags_and_default_are_neutrons(collection: str, name: str, row: dict[str, Any]) -> None:
     ours = ATTRIBUTES[collection][name]
     flags = {flag: row.get(flag, False) for flag in FLAGS}
@@ -86,13 +87,13 @@ def _marked(default: Any) -> bool:
     return default is REQUIRED or default is UNSET
 
 
-@pytest.mark.parametrize(("collection", "name", "row"), attributes())
+@pytest.mark.parametrize(("collection", "name", "row"), ATTRIBUTES_OF_NEUTRON)
 def test_an_attribute_belongs_to_an_announced_extension(collection: str, name: str, row: dict[str, Any]) -> None:
     assert set(row["by"]) <= CORE | set(EXTENSIONS), (collection, name)
 
 
 @pytest.mark.parametrize(
-    ("collection", "name", "row"), [each for each in attributes() if "behaviour" in each.values[2]]
+    ("collection", "name", "row"), [each for each in ATTRIBUTES_OF_NEUTRON if "behaviour" in each.values[2]]
 )
 def test_values_are_kept_converted_and_refused_as_by_neutron(collection: str, name: str, row: dict[str, Any]) -> None:
     wanted = dict(_expected(BEHAVIOURS[row["behaviour"]], name))
