@@ -47,7 +47,7 @@ async def serve(config: ServerConfig, application: Any, *, ready: Callable[[], N
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop, server, stopping, signal.Signals(number).name)
+        loop.add_signal_handler(number, _stop, server.stop, stopping, signal.Signals(number).name)
     serving = asyncio.create_task(server.serve(), name="serve")
     try:
         if await _accepting(config, serving, stopping):
@@ -107,11 +107,11 @@ def _server(config: ServerConfig, application: Any) -> Server:
         raise ServeError(f"server.tls_certificate, server.tls_key: {error}") from error
 
 
-def _stop(server: Server, stopping: asyncio.Event, name: str) -> None:
+def _stop(stop: Callable[[], object], stopping: asyncio.Event, name: str) -> None:
     if not stopping.is_set():
         _LOG.info("stopping", signal=name)
     stopping.set()
-    server.stop()
+    stop()
 
 
 async def _free(config: ServerConfig) -> None:
