@@ -242,3 +242,21 @@ def test_a_caller_names_the_request(api: Server) -> None:
     line = next(line for line in api.lines() if line.get("request_id") == answer.headers["x-openstack-request-id"])
     assert line["global_request_id"] == name
     assert not [line for line in api.lines() if "forged" in line.get("global_request_id", "")]
+
+
+def test_more_connections_than_there_may_be_wait(tmp_path: Path) -> None:
+    ask = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with server(tmp_path, max_connections=8) as api:
+        taken = []
+        for _ in range(8):
+            sock = api.connect()
+            sock.sendall(ask)
+            assert sock.recv(65536).startswith(b"HTTP/1.1 200")
+            taken.append(sock)
+        with api.connect() as waiting:
+            waiting.sendall(ask)
+            taken[0].sendall(ask)  # who is in is still served
+            assert taken[0].recv(65536).startswith(b"HTTP/1.1 200")
+            for sock in taken:
+                sock.close()
+            assert waiting.recv(65536).startswith(b"HTTP/1.1 200")
