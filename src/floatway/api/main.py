@@ -22,7 +22,9 @@ from floatway.api.engine import Engine
 from floatway.api.guard import Guard
 from floatway.api.metrics import MeasuredStore, Metrics, healthz
 from floatway.api.nouns import nouns
+from floatway.api.openapi import described
 from floatway.api.policy import Policy, PolicyError
+from floatway.api.port_bindings import BINDINGS
 from floatway.api.routes import Api
 from floatway.api.serve import ServeError, serve
 from floatway.store.base import StoreError
@@ -70,7 +72,8 @@ async def serve_config(config: Config) -> None:
 
 def application(config: Config, engine: Engine, metrics: Metrics, policy: Policy, authenticator: Authenticator) -> App:
     """The application with what surrounds it."""
-    api = Api(Collections(engine, Guard(policy)), nouns(config.network))
+    every = nouns(config.network)
+    api = Api(Collections(engine, Guard(policy)), every)
     observers: list[Callable[[Finished], None]] = [metrics.observe]
     if config.log.access:
         observers.append(logs.access_log(config.log))
@@ -78,7 +81,11 @@ def application(config: Config, engine: Engine, metrics: Metrics, policy: Policy
         api,
         authenticator,
         nouns=api.nouns,
-        plain={"/healthz": healthz(engine), "/metrics": metrics.page(config.metrics.allow)},
+        plain={
+            "/healthz": healthz(engine),
+            "/metrics": metrics.page(config.metrics.allow),
+            "/openapi.json": described(every, BINDINGS),
+        },
         observers=observers,
         limits=Limits(body=config.server.max_body_bytes, body_seconds=config.server.body_timeout),
     )
