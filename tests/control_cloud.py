@@ -30,7 +30,9 @@ def a_draft(**settings: Any) -> Draft:
 def later(draft: Draft, **settings: Any) -> Draft:
     """The next request on what ``draft`` left."""
     after = msgspec.structs.replace(draft.settings, **settings)
-    return Draft(draft.model.at(draft.base.revision + 1), after, seconds=draft.seconds + 1, seed=draft.base.revision)
+    return Draft(
+        draft.model.at(draft.base.revision + 1), after, seconds=draft.seconds + 1, seed=1000 + draft.base.revision
+    )
 
 
 def network_of(draft: Draft, project: str = PROJECT, **fields: Any) -> Network:
