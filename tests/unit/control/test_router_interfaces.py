@@ -37,7 +37,6 @@ def test_by_subnet_the_port_has_the_gateways_address() -> None:
     assert (port.project_id, port.device_id, port.binding_vif_type) == (PROJECT, cloud.router.id, "distributed")
     assert shown == {
         "id": cloud.router.id,
-        "tenant_id": PROJECT,
         "project_id": PROJECT,
         "port_id": port.id,
         "network_id": cloud.network.id,

@@ -220,7 +220,7 @@ def test_routes_are_counted() -> None:
 
 def test_routes_are_added_and_removed_one_by_one() -> None:
     cloud = Routed()
-    a, b, c = ("192.0.2.0/24", "10.0.0.9"), ("192.0.2.0/24", "10.0.0.8"), ("198.51.100.0/24", "10.0.0.9")
+    a, b, c = ("192.0.2.0/24", "10.0.0.8"), ("192.0.2.0/24", "10.0.0.9"), ("198.51.100.0/24", "10.0.0.9")
     add, remove = routers.ACTIONS["add_extraroutes"], routers.ACTIONS["remove_extraroutes"]
     add(cloud.draft, ADMIN, cloud.router, {"router": {"routes": routes(a, b, a)}})
     assert add(cloud.draft, ADMIN, cloud.router, {"router": {"routes": routes(b, c)}})["router"] == cloud.router

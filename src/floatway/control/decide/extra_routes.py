@@ -46,7 +46,8 @@ def set_routes(draft: Draft, router: e.Router, routes: Sequence[e.HostRoute]) ->
     cidrs = [subnet.cidr for ip in ips if (subnet := draft.get(e.Subnet, ip.subnet_id)) is not None]
     check(routes, cidrs, {ip.ip_address for ip in ips})
     quotas.check(draft, router.project_id, quotas.PER_ROUTER, len(routes))
-    return draft.put(msgspec.structs.replace(router, routes=tuple(routes)))
+    ordered = sorted(routes, key=lambda route: (route.destination, route.nexthop))
+    return draft.put(msgspec.structs.replace(router, routes=tuple(ordered)))
 
 
 def check(routes: Sequence[e.HostRoute], cidrs: Sequence[str], addresses: set[str]) -> None:

@@ -35,7 +35,7 @@ def create(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.PortForwar
         raise conflict(
             "FloatingIPPortAlreadyAssociated",
             f"Cannot associate floating IP {floating_ip.floating_ip_address} ({floating_ip.id}) with port"
-            f" {values['internal_port_id']} using fixed IP {floating_ip.fixed_ip_address}, as that fixed IP already has a"
+            f" {values['internal_port_id']} using fixed IP {values['internal_ip_address']}, as that fixed IP already has a"
             f" floating IP on external network {floating_ip.floating_network_id}.",
         )
     external, internal = _range(values, "external"), _range(values, "internal")
@@ -75,7 +75,11 @@ def update(draft: Draft, caller: Caller, forwarding: e.PortForwarding, values: d
         ports = _range(values, side)
         if ports is not None:
             changed[f"{side}_port_start"], changed[f"{side}_port_end"] = ports
-    return _store(draft, caller, floating_ip, msgspec.structs.replace(forwarding, **changed))
+    after = msgspec.structs.replace(forwarding, **changed)
+    if after.internal_port_id == forwarding.internal_port_id:
+        _check_address(draft.need(e.Port, after.internal_port_id), after)
+    _check_same(draft, floating_ip, after)
+    return _store(draft, caller, floating_ip, after)
 
 
 def delete(draft: Draft, caller: Caller, forwarding: e.PortForwarding) -> None:
@@ -107,6 +111,46 @@ def port_changed(draft: Draft, port: e.Port) -> None:
 
 
 _NOBODY: Final = Caller()
+
+
+def _check_address(port: e.Port, forwarding: e.PortForwarding) -> None:
+    if all(ip.ip_address != forwarding.internal_ip_address for ip in port.fixed_ips):
+        raise _bad(
+            f"The internal IP does not correspond to an address on the internal port, which has fixed_ips {_shown(port)}"
+        )
+
+
+def _check_same(draft: Draft, floating_ip: e.FloatingIp, forwarding: e.PortForwarding) -> None:
+    """What is changed to the very ends of another is told so."""
+    for other in draft.find(e.PortForwarding, "floatingip", floating_ip.id):
+        if other.id == forwarding.id or other.protocol != forwarding.protocol:
+            continue
+        outside, inside = (_number(other, side) for side in _SIDES)
+        if outside is not None and outside == _number(forwarding, "external"):
+            raise _same({"floating_ip_address": floating_ip.floating_ip_address, "external_port": outside})
+        there = (other.internal_port_id, other.internal_ip_address)
+        if inside is not None and (*there, inside) == (
+            forwarding.internal_port_id,
+            forwarding.internal_ip_address,
+            _number(forwarding, "internal"),
+        ):
+            named = dict(zip(("internal_port_id", "internal_ip_address"), there, strict=True))
+            raise _same({**named, "internal_port": inside})
+
+
+def _number(forwarding: e.PortForwarding, side: str) -> int | None:
+    start, end = getattr(forwarding, f"{side}_port_start"), getattr(forwarding, f"{side}_port_end")
+    return int(start) if start == end else None
+
+
+def _same(values: dict[str, Any]) -> ApiError:
+    return _bad(
+        f"Another port forwarding entry with the same attributes already exists, conflicting values are {values}"
+    )
+
+
+def _shown(port: e.Port) -> list[dict[str, str]]:
+    return [{"subnet_id": ip.subnet_id, "ip_address": ip.ip_address} for ip in port.fixed_ips]
 
 
 def _range(values: dict[str, Any], side: str) -> Range | None:
@@ -157,10 +201,9 @@ def _subnet(port: e.Port, forwarding: e.PortForwarding) -> str:
     for ip in v4:
         if ip.ip_address == forwarding.internal_ip_address:
             return ip.subnet_id
-    shown = [{"subnet_id": ip.subnet_id, "ip_address": ip.ip_address} for ip in v4]
     raise _bad(
         f"Requested internal IP address {forwarding.internal_ip_address} is not suitable for internal neutron port {port.id},"
-        f" as its fixed_ips are {shown}"
+        f" as its fixed_ips are {[one for one in _shown(port) if ':' not in one['ip_address']]}"
     )
 
 
@@ -186,13 +229,13 @@ def _check_ranges(forwarding: e.PortForwarding) -> None:
 
 
 def _check_collisions(draft: Draft, forwarding: e.PortForwarding) -> None:
-    for other in draft.find(e.PortForwarding, "floatingip", forwarding.floatingip_id):
-        if other.id != forwarding.id and other.protocol == forwarding.protocol:
-            _collide("external", other, forwarding)
     for other in draft.find(e.PortForwarding, "port", forwarding.internal_port_id):
         same = other.protocol == forwarding.protocol and other.internal_ip_address == forwarding.internal_ip_address
         if other.id != forwarding.id and same:
             _collide("internal", other, forwarding)
+    for other in draft.find(e.PortForwarding, "floatingip", forwarding.floatingip_id):
+        if other.id != forwarding.id and other.protocol == forwarding.protocol:
+            _collide("external", other, forwarding)
 
 
 def _collide(side: str, other: e.PortForwarding, new: e.PortForwarding) -> None:

@@ -86,7 +86,6 @@ def _document(router: e.Router, port: e.Port, subnets: Sequence[e.Subnet], one: 
     """``one`` of the subnets is named alone too: the last one added, the first one removed."""
     return {
         "id": router.id,
-        "tenant_id": port.project_id,
         "project_id": port.project_id,
         "port_id": port.id,
         "network_id": port.network_id,
