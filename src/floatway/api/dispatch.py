@@ -146,7 +146,7 @@ class Collections:
         def decide(draft: Draft) -> dict[str, Any] | None:
             entity = self.seen(draft, noun, id_, caller)
             _match(entity, expected)
-            self.guard.may(caller, action.name, self.target(draft, noun, caller, entity))
+            self.guard.may(caller, action.name, self.target(draft, noun, caller, entity), noun)
             return action.run(draft, caller, entity, body)
 
         written = await self.engine.write(decide)

@@ -78,18 +78,19 @@ class Extras:
 
     async def _zones(self, rest: tuple[str, ...], request: Request, caller: Caller) -> Response:
         _only_list(rest, request)
-        self._may(caller, "get_availability_zone")
-        rows = availability_zones.zones(await self._collections.engine.read())
+        seen = self._sees(caller, "get_availability_zone")
+        rows = availability_zones.zones(await self._collections.engine.read()) if seen else []
         return _listed("availability_zones", rows, request)
 
     async def _providers(self, rest: tuple[str, ...], request: Request, caller: Caller) -> Response:
         _only_list(rest, request)
-        self._may(caller, "get_service_provider")
-        return _listed("service_providers", [dict(one) for one in PROVIDERS], request)
+        rows = [dict(one) for one in PROVIDERS] if self._sees(caller, "get_service_provider") else []
+        return _listed("service_providers", rows, request)
 
     async def _pools(self, rest: tuple[str, ...], request: Request, caller: Caller) -> Response:
         _only_list(rest, request)
-        self._may(caller, "get_floatingip_pool", _Project(caller.project_id))
+        if not self._sees(caller, "get_floatingip_pool"):
+            return _listed("floatingip_pools", [], request)
         model = await self._collections.engine.read()
         networks = [network for network in model.find(e.Network, "external", True) if visible(model, caller, network)]
         rows = present_l3.floating_ip_pools(model, networks, caller.project_id)
@@ -99,12 +100,14 @@ class Extras:
         _only_get(request)
         if len(rest) > 1:
             raise nothing_there()
-        self._may(caller, "get_network_ip_availability")
+        seen = self._sees(caller, "get_network_ip_availability")
         model = await self._collections.engine.read()
         if rest:
+            if not seen:
+                raise nothing_there()
             network = self._collections.seen(model, self._nouns[e.Network.KIND], rest[0], caller)
             return Response(200, encode({"network_ip_availability": availability.of_network(model, network)}))
-        networks = candidates(model, caller, e.Network)
+        networks = candidates(model, caller, e.Network) if seen else ()
         rows = [availability.of_network(model, network) for network in networks if isinstance(network, e.Network)]
         query = parse(request.query, QUERY_RULES["network_ip_availabilities"])
         versions = {str(version) for version in query.filters.pop("ip_version", ())}
@@ -186,6 +189,10 @@ class Extras:
         if rest:
             raise nothing_there()
         return _quota_document(quotas.limits(model, settings, project_id))
+
+    def _sees(self, caller: Caller, rule: str) -> bool:
+        """Whether lists of what nobody owns have anything in them for the caller."""
+        return self._collections.guard.policy.check(caller, rule, _Project(caller.project_id))
 
     def _may(self, caller: Caller, rule: str, target: Target | None = None) -> None:
         self._collections.guard.may(caller, rule, target or _Project(""))

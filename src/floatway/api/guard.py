@@ -69,9 +69,9 @@ class Guard:
             return rows if verdict else []
         return [row for row in rows if verdict(target.at(row).field)]
 
-    def may(self, caller: Caller, rule: str, target: Target) -> None:
-        """Raise 403 unless ``rule`` (an action's) lets the caller."""
-        self._enforce(caller, rule, target)
+    def may(self, caller: Caller, rule: str, target: Target, noun: Noun | None = None) -> None:
+        """Raise 403 unless ``rule`` (an action's) lets the caller; 404 when they may not even see the ``noun`` it acts on."""
+        self._enforce(caller, rule, target, seen_by=noun)
 
     def hidden(self, caller: Caller, noun: Noun, target: Target) -> frozenset[str]:
         """The attributes of this that the caller does not get to see."""

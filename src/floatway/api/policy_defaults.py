@@ -181,7 +181,8 @@ def _security() -> Iterator[tuple[str, str]]:
     yield from _owned("security_group", shared="rule:shared_security_group")
     yield "create_default_security_group", f"{_ADMIN_SERVICE} or {_READER}"
     rule = f"{_ADMIN} or (role:member and rule:sg_owner)"
-    yield from _for(rule, "create_security_group_rule", "delete_security_group_rule")
+    # Neutron has no rule for the update (of the description), which would let readers do it
+    yield from _for(rule, *(f"{action}_security_group_rule" for action in ("create", "update", "delete")))
     yield "get_security_group_rule", f"{_ADMIN} or (role:reader and rule:sg_owner)"
     yield from _for(_ADMIN, "create_default_security_group_rule", "delete_default_security_group_rule")
     yield "get_default_security_group_rule", "role:reader"
