@@ -17,6 +17,7 @@ from floatway.control.caller import Caller
 from floatway.control.errors import ApiError, bad_request
 
 __all__ = ["QUERY_RULES", "Body", "prepare_create", "prepare_update"]
+_CORE: Final = frozenset({"networks", "ports", "subnetpools", "subnets"})
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -38,8 +39,7 @@ def prepare_create(
     Raises:
         ApiError: 400.
     """
-    if not isinstance(document, dict):
-        raise _refused("Body contains invalid data")
+    _check_shape(collection, document)
     if collection in document:
         if not bulk:
             raise _refused("Bulk operation not supported")
@@ -61,8 +61,7 @@ def prepare_update(collection: str, singular: str, document: Any, caller: Caller
     Raises:
         ApiError: 400.
     """
-    if not isinstance(document, dict):
-        raise _refused("Body contains invalid data")
+    _check_shape(collection, document)
     if collection in document:
         raise _refused("Bulk operation not supported")
     values = _one(document, singular)
@@ -75,6 +74,14 @@ def prepare_update(collection: str, singular: str, document: Any, caller: Caller
     for name in sorted(values, key=_PLANS[collection].order.__getitem__):
         _convert(attributes[name], values)
     return Body(values, frozenset(values))
+
+
+def _check_shape(collection: str, document: Any) -> None:
+    """Of the first four nouns, Neutron misses the noun in an empty body; of all others, the body."""
+    if not document and collection not in _CORE:
+        raise _refused("Resource body required")
+    if not isinstance(document, dict):
+        raise _refused("Body contains invalid data")
 
 
 def _one(document: dict[str, Any], singular: str) -> dict[str, Any]:
@@ -121,7 +128,7 @@ def _project(values: dict[str, Any], caller: Caller) -> None:
     project = values.setdefault("project_id", tenant)
     if tenant != project:
         raise _refused("'project_id' and 'tenant_id' do not match")
-    if project != caller.project_id and not caller.is_admin and "service" not in caller.roles:
+    if project != caller.project_id and not caller.sees_all:
         raise _refused(
             "Specifying 'project_id' other than the authenticated project in request is not allowed for the current user."
         )

@@ -6,7 +6,17 @@ import msgspec
 
 from floatway.control import entities as e
 from floatway.control.caller import Caller
-from floatway.control.decide import availability_zones, floatingips, owners, ports, quotas, segments, sharing, subnets
+from floatway.control.decide import (
+    availability_zones,
+    floatingips,
+    owners,
+    ports,
+    quotas,
+    security_groups,
+    segments,
+    sharing,
+    subnets,
+)
 from floatway.control.draft import Draft
 from floatway.control.errors import conflict, invalid_input
 
@@ -19,9 +29,11 @@ _PLAIN: Final = ("name", "admin_state_up", "description", "port_security_enabled
 
 
 def create(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.Network:
-    """A network on a segment given or found. See ``decide.segments``."""
+    """A network on a segment given or found (see ``decide.segments``). A project's first brings its default security group."""
     project_id = values["project_id"]
     quotas.check(draft, project_id, "network")
+    if project_id:
+        security_groups.default_group(draft, project_id)
     hints = tuple(values.get("availability_zone_hints") or ())
     availability_zones.check_hints(draft, "network", hints)
     segment = _segment(draft, values)
