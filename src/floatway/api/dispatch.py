@@ -22,7 +22,7 @@ from floatway.api.http import NO_CONTENT, Request, Response
 from floatway.api.noun import Action, Noun
 from floatway.api.query import NO_QUERY, Query, links, page, parse, predicates
 from floatway.api.targets import EntityTarget
-from floatway.api.visibility import candidates, sees_everything, shared, visible
+from floatway.api.visibility import candidates, shared, visible
 from floatway.control import entities as e
 from floatway.control.caller import Caller
 from floatway.control.draft import Draft
@@ -181,7 +181,7 @@ class Collections:
 
     def _may_create(self, draft: Draft, noun: Noun, caller: Caller, body: Body) -> None:
         target = EntityTarget(draft, caller, noun.kind, values=body.values)
-        if noun.kind in {e.Port, e.Subnet} and not sees_everything(caller):
+        if noun.kind in {e.Port, e.Subnet} and not caller.sees_all:
             _seen(draft, caller, e.Network, body.values.get("network_id"))
         elif noun.kind is e.SecurityGroupRule:
             _seen(draft, caller, e.SecurityGroup, body.values["security_group_id"])

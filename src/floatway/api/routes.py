@@ -16,7 +16,6 @@ from floatway.api.extras import Extras
 from floatway.api.http import Request, Response
 from floatway.api.noun import Noun
 from floatway.api.port_bindings import PortBindings
-from floatway.api.visibility import sees_everything
 from floatway.control import entities as e
 from floatway.control.caller import Caller
 from floatway.control.decide import security_groups
@@ -108,7 +107,7 @@ class Api:
     async def _ensure_default_group(self, request: Request, caller: Caller) -> None:
         """Who looks at the security groups of a project, or their rules, finds its default group, as with Neutron."""
         project_id = caller.project_id
-        if request.query and sees_everything(caller):
+        if request.query and caller.sees_all:
             asked = dict(urllib.parse.parse_qsl(request.query))
             project_id = asked.get("project_id") or asked.get("tenant_id") or project_id
         engine = self._collections.engine

@@ -13,7 +13,7 @@ from floatway.control import entities as e
 from floatway.control.caller import Caller
 from floatway.control.snapshot import Readable
 
-__all__ = ["candidates", "sees_everything", "shared", "visible"]
+__all__ = ["candidates", "shared", "visible"]
 
 _SHARED: Final = frozenset({"access_as_shared"})
 _NETWORK: Final = frozenset({"access_as_shared", "access_as_external"})
@@ -24,11 +24,6 @@ _RBAC: Final = {
     e.SubnetPool.KIND: _SHARED,
     e.AddressGroup.KIND: _SHARED,
 }
-
-
-def sees_everything(caller: Caller) -> bool:
-    """Admins, and services (Nova asks about every project's ports)."""
-    return caller.is_admin or "service" in caller.roles
 
 
 def _granted(model: Readable, kind: str, id_: str, project: str, actions: frozenset[str]) -> bool:
@@ -47,7 +42,7 @@ def shared(model: Readable, entity: e.Entity, project: str) -> bool:
 
 def visible(model: Readable, caller: Caller, entity: e.Entity) -> bool:
     """Whether the entity exists for the caller."""
-    if sees_everything(caller):
+    if caller.sees_all:
         return True
     project = caller.project_id
     if getattr(entity, "project_id", project) == project and project:
@@ -104,7 +99,7 @@ _SPECIAL: Final[dict[str, Callable[[Readable, Any, str], bool]]] = {
 
 def candidates(model: Readable, caller: Caller, kind: type[e.Entity]) -> Iterable[e.Entity]:
     """All entities of a kind that the caller can see: by the project's indexes where there are any, never by asking each row."""
-    if sees_everything(caller) or kind.KIND in {e.DefaultSecurityGroupRule.KIND, e.Agent.KIND}:
+    if caller.sees_all or kind.KIND in {e.DefaultSecurityGroupRule.KIND, e.Agent.KIND}:
         return model.all(kind)
     project = caller.project_id
     if not project:

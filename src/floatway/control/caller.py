@@ -31,5 +31,10 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     access_rules: tuple[AccessRule, ...] | None = None
     request_id: str = ""
 
+    @property
+    def sees_all(self) -> bool:
+        """Whether every project's resources exist for the caller: admins, and services, which act for others (Nova)."""
+        return self.is_admin or "service" in self.roles
+
 
 ADMIN = Caller(user_id="floatway", roles=frozenset({"admin", "member", "reader"}), is_admin=True)

@@ -156,7 +156,7 @@ def delete(draft: Draft, caller: Caller, port: Port, *, l3_check: bool = True) -
 def _network(draft: Draft, caller: Caller, network_id: str) -> Network:
     network = draft.get(Network, network_id)
     if network is None or not (
-        caller.is_admin
+        caller.sees_all
         or network.project_id == caller.project_id
         or sharing.allows(draft, network, caller.project_id)
         or sharing.allows(draft, network, caller.project_id, sharing.EXTERNAL)

@@ -93,7 +93,7 @@ def _usable(draft: Draft, caller: Caller, ids: Iterable[str], project_id: str) -
 
 
 def _may_use(draft: Draft, caller: Caller, group: SecurityGroup, project_id: str) -> bool:
-    if caller.is_admin:
+    if caller.sees_all:
         return True
     return sharing.allows(draft, group, caller.project_id) and (
         project_id in {"", caller.project_id} or sharing.allows(draft, group, project_id)

@@ -105,7 +105,7 @@ def _check_mode(subnet: e.Subnet) -> None:
 def _add_subnet(draft: Draft, caller: Caller, router: e.Router, subnet_id: str) -> tuple[e.Port, list[e.Subnet]]:
     subnet = draft.need(e.Subnet, subnet_id)
     network = draft.need(e.Network, subnet.network_id)
-    if not caller.is_admin and not _sees(draft, caller, subnet, network):
+    if not caller.sees_all and not _sees(draft, caller, subnet, network):
         raise not_found(e.Subnet.KIND, subnet_id)
     if not subnet.gateway_ip:
         raise _bad("Subnet for router interface must have a gateway IP")

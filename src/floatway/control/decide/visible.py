@@ -20,7 +20,7 @@ def network(draft: Draft, caller: Caller, network_id: str) -> e.Network:
         ApiError: 404 NetworkNotFound.
     """
     found = draft.need(e.Network, network_id)
-    if caller.is_admin or any(
+    if caller.sees_all or any(
         sharing.allows(draft, found, caller.project_id, action) for action in (sharing.SHARED, sharing.EXTERNAL)
     ):
         return found
@@ -34,7 +34,7 @@ def port(draft: Draft, caller: Caller, port_id: str) -> e.Port:
         ApiError: 404 PortNotFound.
     """
     found = draft.need(e.Port, port_id)
-    if caller.is_admin or found.project_id == caller.project_id:
+    if caller.sees_all or found.project_id == caller.project_id:
         return found
     network = draft.get(e.Network, found.network_id)
     if network is None or network.project_id != caller.project_id:
@@ -49,7 +49,7 @@ def shareable(draft: Draft, caller: Caller, kind: type[T], id_: str) -> T:
         ApiError: 404 in the noun's words.
     """
     found = draft.need(kind, id_)
-    if caller.is_admin or sharing.allows(draft, found, caller.project_id):
+    if caller.sees_all or sharing.allows(draft, found, caller.project_id):
         return found
     raise not_found(kind.KIND, id_)
 
