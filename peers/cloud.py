@@ -82,10 +82,11 @@ def serve(state: Path, keystone: str, network: str, port: int) -> None:
 
 
 def outside(network: str, admin: str) -> str:
-    """The external network with a subnet of each family's size; its id."""
+    """What clouds have from the beginning: the network outside (its id is returned), and a default subnet pool of each family."""
     body = {
         "name": OUTSIDE,
         "router:external": True,
+        "is_default": True,
         "provider:network_type": "flat",
         "provider:physical_network": PHYSNET,
     }
@@ -93,8 +94,11 @@ def outside(network: str, admin: str) -> str:
         made: str = call("POST", f"{network}/v2.0/networks", {"network": body}, admin).body["network"]["id"]
         subnet = {"network_id": made, "ip_version": 4, "cidr": "172.24.0.0/16", "enable_dhcp": False}
         call("POST", f"{network}/v2.0/subnets", {"subnet": subnet}, admin)
+        for name, prefix, length in (("default-v4", "10.192.0.0/12", 26), ("default-v6", "fd00:f10a::/40", 64)):
+            pool = {"name": name, "prefixes": [prefix], "default_prefixlen": length, "is_default": True, "shared": True}
+            call("POST", f"{network}/v2.0/subnetpools", {"subnetpool": pool}, admin)
     except RestError as error:
-        raise SystemExit(f"the external network could not be made: {error}") from error
+        raise SystemExit(f"the cloud could not be furnished: {error}") from error
     return made
 
 
