@@ -56,6 +56,11 @@ class Api:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return round(int(status.partition("VmRSS:")[2].split()[0]) / 1024, 1)
 
+    def cpu_seconds(self) -> float:
+        """Processor time of the server's process so far, its threads' too."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def fill(self, ports: int) -> list[str]:
         """Networks of a thousand ports each until there are ``ports``; their ids."""
         ids: list[str] = []

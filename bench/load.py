@@ -42,6 +42,7 @@ class Result(msgspec.Struct, frozen=True):
     worst: float
     statuses: dict[str, int]
     size: int
+    warm: int = 0
 
 
 class Connection:
@@ -120,7 +121,7 @@ def load(spec: Spec) -> Result:
                 connection.send(requests[0])
                 requests.rotate(-1)
                 sent += 1
-    return result(taken, time.perf_counter() - began, statuses, size)
+    return msgspec.structs.replace(result(taken, time.perf_counter() - began, statuses, size), warm=spec.warm)
 
 
 def result(taken: Sequence[float], seconds: float, statuses: Counter[int], size: int) -> Result:
