@@ -43,6 +43,8 @@ LEFT_OUT: Final = frozenset(
         "shared",  # Neutron shows it of an address group in some answers and not in others
     }
 )
+LEFT_OUT_NULL: Final = frozenset({"external_port", "internal_port"})
+"""Null in some of Neutron's answers and not there in others."""
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAC: Final = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 _TIME: Final = re.compile(r"20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:Z|\.\d+)?")
@@ -93,7 +95,11 @@ def same(ours: Any, theirs: Any) -> bool:
 
 def _normal(value: Any, names: Mapping[str, str], asked: str) -> Any:
     if isinstance(value, dict):
-        return {name: _normal(inner, names, asked) for name, inner in value.items() if name not in LEFT_OUT}
+        return {
+            name: _normal(inner, names, asked)
+            for name, inner in value.items()
+            if name not in LEFT_OUT and not (inner is None and name in LEFT_OUT_NULL)
+        }
     if isinstance(value, list):
         return sorted((_normal(inner, names, asked) for inner in value), key=_text)
     if not isinstance(value, str):
