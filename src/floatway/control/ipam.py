@@ -13,7 +13,7 @@ from typing import Final
 from floatway.control import entities as e
 from floatway.control import prefixes as p
 from floatway.control.draft import Draft
-from floatway.control.errors import bad_request, conflict
+from floatway.control.errors import ApiError, bad_request, conflict
 
 __all__ = ["automatic", "check_pools", "default_pools", "free_address", "gateway_outside_pools"]
 
@@ -85,11 +85,10 @@ def check_pools(pools: Sequence[e.AllocationPool], cidr: str) -> None:
     spans = []
     for pool in pools:
         lowest, highest = p.address(pool.start), p.address(pool.end)
-        if lowest.version != version or highest.version != version or int(lowest) > int(highest):
-            raise bad_request(
-                "InvalidAllocationPool",
-                f"The allocation pool {{'start': '{pool.start}', 'end': '{pool.end}'}} is not valid.",
-            )
+        if lowest.version != highest.version or int(lowest) > int(highest):
+            raise _invalid(f"{{'start': '{pool.start}', 'end': '{pool.end}'}}")
+        if lowest.version != version:
+            raise _invalid(f"{pool.start}-{pool.end}")
         if int(lowest) < first or int(highest) > last:
             raise bad_request(
                 "OutOfBoundsAllocationPool",
@@ -103,6 +102,10 @@ def check_pools(pools: Sequence[e.AllocationPool], cidr: str) -> None:
                     "OverlappingAllocationPools",
                     f"Found overlapping allocation pools: {name} {other} for subnet {cidr}.",
                 )
+
+
+def _invalid(pool: str) -> ApiError:
+    return bad_request("InvalidAllocationPool", f"The allocation pool {pool} is not valid.")
 
 
 def gateway_outside_pools(gateway_ip: str, pools: Iterable[e.AllocationPool]) -> None:

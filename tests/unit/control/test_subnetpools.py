@@ -172,7 +172,7 @@ def test_prefixes_are_added_and_removed() -> None:
 def _type_of(body: tuple[object, ...]) -> str:
     if not body:
         return "HTTPBadRequest"
-    return "PrefixVersionMismatch" if len(body) > 1 else "InvalidInput"
+    return "PrefixVersionMismatch" if len(body) > 1 else "AddrFormatError"
 
 
 def test_a_scope_holds_each_address_once_and_one_family() -> None:

@@ -130,8 +130,9 @@ def _checked_mtu(draft: Draft, network: e.Network, wanted: int) -> int:
         network.provider_network_type or "local", network.provider_physical_network, network.provider_segmentation_id
     )
     mtu = _mtu(draft, segment, wanted)
+    # what is asked for is held to the subnets' needs, though 0 means the most that fits
     for version in {subnet.ip_version for subnet in draft.find(e.Subnet, "network", network.id)}:
-        check_subnet_mtu(msgspec.structs.replace(network, mtu=mtu), version)
+        check_subnet_mtu(msgspec.structs.replace(network, mtu=wanted), version)
     return mtu
 
 
@@ -146,7 +147,8 @@ def _moved(draft: Draft, network: e.Network, values: dict[str, Any]) -> e.Networ
         return network
     if set(changed) != {"provider:segmentation_id"}:
         raise invalid_input(
-            "Plugin does not support updating the following provider network attributes: " + ", ".join(changed)
+            "Plugin does not support updating the following provider network attributes: provider:network_type,"
+            " provider:physical_network"
         )
     if network.provider_network_type != "vlan":
         raise invalid_input("Only VLAN type networks can be updated.")
@@ -204,8 +206,8 @@ def check_subnet_mtu(network: e.Network, version: int) -> None:
     Raises:
         ApiError: 409 NetworkMTUSubnetConflict.
     """
-    if network.mtu and network.mtu < _MIN_MTU[version]:
+    least = next((mtu for mtu in (_MIN_MTU[4], _MIN_MTU[version]) if network.mtu < mtu), None)
+    if least is not None:
         raise conflict(
-            "NetworkMTUSubnetConflict",
-            f"MTU of {network.id} is not valid, subnet requires a minimum of {_MIN_MTU[version]}",
+            "NetworkMTUSubnetConflict", f"MTU of {network.id} is not valid, subnet requires a minimum of {least}"
         )

@@ -201,7 +201,7 @@ def _operation(body: Any) -> list[str]:
         try:
             p.network(cidr if isinstance(cidr, str) else "")
         except ValueError:
-            raise invalid_input(f"'{cidr}' is not a valid IP subnet") from None
+            raise bad_request("AddrFormatError", f"invalid IPNetwork {cidr}") from None
     return wanted
 
 
@@ -216,14 +216,15 @@ def _prefixes(wanted: Sequence[str]) -> tuple[int, tuple[str, ...]]:
 
 
 def _grown(pool: e.SubnetPool, wanted: Sequence[str]) -> tuple[str, ...]:
-    version, prefixes = _prefixes([*wanted])
-    if version != pool.ip_version:
-        raise bad_request("PrefixVersionMismatch", "Cannot mix IPv4 and IPv6 prefixes in a subnet pool.")
-    if not all(p.contains(prefixes, cidr) for cidr in pool.prefixes):
+    same = [cidr for cidr in wanted if p.network(cidr).version == pool.ip_version]
+    if not all(p.contains(same, cidr) for cidr in pool.prefixes):
         raise bad_request(
             "IllegalSubnetPoolPrefixUpdate",
             "Illegal update to prefixes: Existing prefixes must be a subset of the new prefixes.",
         )
+    version, prefixes = _prefixes(wanted)
+    if version != pool.ip_version:
+        raise bad_request("PrefixVersionMismatch", "Cannot mix IPv4 and IPv6 prefixes in a subnet pool.")
     return prefixes
 
 
@@ -302,6 +303,8 @@ def check_length(pool: e.SubnetPool, length: int) -> None:
     Raises:
         ApiError: 400.
     """
+    if length > _MOST[pool.ip_version]:
+        raise bad_request("AddrFormatError", f"invalid IPNetwork {p.text(0, pool.ip_version)}/{length}")
     if length > pool.max_prefixlen:
         raise bad_request(
             "MaxPrefixSubnetAllocationError",

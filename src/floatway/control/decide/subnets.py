@@ -41,6 +41,10 @@ def create(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.Subnet:
         cidr, gateway_ip = _from_pool(draft, pool, values, cidr, gateway_ip)
         _check_derived(values, cidr)
     cidr = str(p.network(str(cidr)))
+    if gateway_ip and _no_gateway(cidr, gateway_ip):
+        raise conflict(
+            "IpamValueInvalid", f"Gateway IP {gateway_ip} cannot be the network or broadcast IP address {cidr}"
+        )
     _check_overlap(draft, network, cidr)
     _check_affinity(draft, network, version, pool)
     subnet = e.Subnet(
@@ -171,10 +175,6 @@ def _from_pool(
     if not cidr:
         subnetpools.check_length(pool, length)
         cidr = str(p.network(f"{gateway_ip}/{length}"))
-        if _no_gateway(cidr, str(gateway_ip)):
-            raise conflict(
-                "IpamValueInvalid", f"Gateway IP {gateway_ip} cannot be the network or broadcast IP address {cidr}"
-            )
     subnetpools.allocate_given(draft, pool, project_id, cidr)
     return cidr, gateway_ip
 
@@ -223,7 +223,7 @@ def _check(values: dict[str, Any], cidr: str | None, current: e.Subnet | None) -
         _same_family(version, values["gateway_ip"], "gateway_ip")
         if cidr and _no_gateway(cidr, values["gateway_ip"]):
             raise invalid_input("Gateway is not valid on subnet")
-    _check_hosts(values, version)
+    _check_hosts(values, version, current)
     _check_modes(values, version, cidr, current)
 
 
@@ -260,8 +260,8 @@ def _check_gateway_free(draft: Draft, subnet: e.Subnet) -> None:
             )
 
 
-def _check_hosts(values: dict[str, Any], version: int) -> None:
-    which = values.get("id", "new subnet")
+def _check_hosts(values: dict[str, Any], version: int, current: e.Subnet | None) -> None:
+    which = current.id if current is not None else "new subnet"
     servers = values.get("dns_nameservers") or ()
     if len(servers) > _MAX_DNS:
         raise bad_request(
