@@ -85,7 +85,7 @@ class Collections:
         create = noun.create
         if create is None:
             raise nothing_there()
-        bodies, bulk = prepare_create(noun.collection, noun.singular, request.json(), caller)
+        bodies, bulk = prepare_create(noun.collection, noun.singular, request.json(), caller, bulk=noun.bulk)
 
         def decide(draft: Draft) -> list[e.Entity]:
             for body in bodies:

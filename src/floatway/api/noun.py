@@ -25,7 +25,7 @@ class Noun(msgspec.Struct, frozen=True, kw_only=True):
     """One collection. What is None is not there to be done: 404 or 405, as Neutron answers.
 
     ``collection`` is the plural in documents (``security_groups``), ``path`` the one in URLs (``security-groups``).
-    ``check_bulk`` is what the bodies of one POST must be to each other.
+    ``bulk`` says whether one POST may make several; ``check_bulk`` is what the bodies of one POST must be to each other.
     ``shared`` says that the document has an attribute ``shared``, which depends on who asks.
     """
 
@@ -37,6 +37,7 @@ class Noun(msgspec.Struct, frozen=True, kw_only=True):
     create: Callable[[Draft, Caller, dict[str, Any]], Any] | None = None
     update: Callable[[Draft, Caller, Any, dict[str, Any]], Any] | None = None
     delete: Callable[[Draft, Caller, Any], None] | None = None
+    bulk: bool = True
     check_bulk: Callable[[Sequence[dict[str, Any]]], None] | None = None
     actions: dict[str, Action] = {}
     shared: bool = False

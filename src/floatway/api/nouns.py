@@ -62,17 +62,23 @@ def nouns(settings: Settings, clock: Callable[[], float] = time.time) -> dict[st
     found = (
         noun(e.Network, "networks", "networks", networks, shared=True, taggable=True),
         noun(e.Subnet, "subnets", "subnets", subnets, shared=True, taggable=True),
-        noun(e.SubnetPool, "subnetpools", "subnetpools", subnetpools, shared=True, taggable=True),
+        noun(e.SubnetPool, "subnetpools", "subnetpools", subnetpools, shared=True, taggable=True, bulk=False),
         noun(e.AddressScope, "address_scopes", "address-scopes", address_scopes, shared=True),
         noun(e.Port, "ports", "ports", ports, taggable=True),
-        noun(e.Router, "routers", "routers", routers, taggable=True),
-        noun(e.FloatingIp, "floatingips", "floatingips", floatingips, taggable=True),
+        noun(e.Router, "routers", "routers", routers, taggable=True, bulk=False),
+        noun(e.FloatingIp, "floatingips", "floatingips", floatingips, taggable=True, bulk=False),
         noun(e.PortForwarding, "port_forwardings", "port_forwardings", port_forwardings),
         noun(e.SecurityGroup, "security_groups", "security-groups", security_groups, shared=True, taggable=True),
         noun(e.SecurityGroupRule, "security_group_rules", "security-group-rules", security_group_rules),
-        noun(e.DefaultSecurityGroupRule, "default_security_group_rules", "default-security-group-rules", default_rules),
+        noun(
+            e.DefaultSecurityGroupRule,
+            "default_security_group_rules",
+            "default-security-group-rules",
+            default_rules,
+            bulk=False,
+        ),
         noun(e.AddressGroup, "address_groups", "address-groups", address_groups, shared=True),
         noun(e.RbacPolicy, "rbac_policies", "rbac-policies", rbac),
-        noun(e.Agent, "agents", "agents", agents),
+        noun(e.Agent, "agents", "agents", agents, bulk=False),
     )
     return {one.singular: one for one in found}
