@@ -24,7 +24,7 @@ from floatway.control.caller import Caller
 
 __all__ = ["Policy", "PolicyError", "Target", "Verdict"]
 
-_CACHE_LIMIT: Final = 20_000
+_CACHE_LIMIT: Final = 500
 _TEMPLATE: Final = re.compile(r"%\(([^)]*)\)s")
 _ACTIONS: Final = ("create_", "get_", "update_", "delete_", "add_", "remove_")
 _YES: Final = frozenset({"true", "1", "yes", "on", "t", "y"})
