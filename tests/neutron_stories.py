@@ -40,11 +40,12 @@ LEFT_OUT: Final = frozenset(
         *("ha", "ha_vr_id", "ha_state", "ha_chassis_priority", "resource_versions", "enable_default_route_bfd"),
         *("enable_default_route_ecmp", "qinq", "vlan_transparent", "dns_publish_fixed_ip", "dns_assignment"),
         "belongs_to_default_sg",  # Neutron does not know it of the rules that it shows with their group
+        "ip_availability_details",
         "shared",  # Neutron shows it of an address group in some answers and not in others
     }
 )
-LEFT_OUT_NULL: Final = frozenset({"external_port", "internal_port"})
-"""Null in some of Neutron's answers and not there in others."""
+LEFT_OUT_NULL: Final = frozenset({"external_port", "internal_port", "default_quota", "address_scope_id"})
+"""Null in some of Neutron's answers and not there in others; so are prefix lengths numbers in some, text in others."""
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAC: Final = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 _TIME: Final = re.compile(r"20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:Z|\.\d+)?")
@@ -96,7 +97,7 @@ def same(ours: Any, theirs: Any) -> bool:
 def _normal(value: Any, names: Mapping[str, str], asked: str) -> Any:
     if isinstance(value, dict):
         return {
-            name: _normal(inner, names, asked)
+            name: str(inner) if name.endswith("_prefixlen") else _normal(inner, names, asked)
             for name, inner in value.items()
             if name not in LEFT_OUT and not (inner is None and name in LEFT_OUT_NULL)
         }

@@ -40,7 +40,15 @@ class Recorder(Ml2PluginV2TestCase):
 
     def get_additional_service_plugins(self) -> dict[str, str]:
         """What the API has besides ports and routers."""
-        names = ("flavors", "revisions", "timestamp", "tag", "auto_allocate", "port_forwarding")
+        names = (
+            "flavors",
+            "revisions",
+            "timestamp",
+            "tag",
+            "auto_allocate",
+            "port_forwarding",
+            "network_ip_availability",
+        )
         return {**super().get_additional_service_plugins(), **{name: name for name in names}}
 
     def setUp(self) -> None:

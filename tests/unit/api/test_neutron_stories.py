@@ -50,7 +50,11 @@ class _Engine:
 
 class _Cloud:
     def __init__(self, story: Story) -> None:
-        settings = Settings(router_distributed=False, default_quotas=story.get("quotas", {}))
+        settings = Settings(
+            router_distributed=False,
+            default_quotas=story.get("quotas", {}),
+            vlan_ranges={"physnet1": ((1000, 1099),), "physnet2": ((200, 300),)},
+        )
         self._engine = _Engine(settings)
         self._api = Api(Collections(self._engine, Guard(POLICY)), nouns(settings, lambda: NOW))  # type: ignore[arg-type]
 
