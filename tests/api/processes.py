@@ -58,7 +58,7 @@ class Server:
 
     def lines(self) -> list[dict[str, Any]]:
         """What it logged so far."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [json.loads(line) for line in self.log.read_text().split("\n") if line]  # paths may have other breaks
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send the signal, wait for the end; the exit status."""

@@ -101,10 +101,21 @@ def _path_parameters(path: str) -> dict[str, Any]:
         return {}
     return {
         "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": UUID if name.endswith("_id") else TEXT}
+            {
+                "name": name,
+                "in": "path",
+                "required": True,
+                "schema": UUID if name.endswith("_id") else _PATHS.get(name, TEXT),
+            }
             for name in names
         ]
     }
+
+
+# below quotas, these are not projects but the question of which one the caller's is
+_PATHS: Final[dict[str, Schema]] = {
+    "project": {"type": "string", "minLength": 1, "not": {"enum": ["tenant", "project"]}}
+}
 
 
 def _schemas(schemas: dict[str, Schema], noun: Noun) -> None:
@@ -160,6 +171,24 @@ def _delete(summary: str) -> Operations:
     return _write(summary, "204", None)
 
 
+_PORT_OR_SUBNET: Final[Schema] = {
+    "type": "object",
+    "properties": {"port_id": UUID, "subnet_id": UUID},
+    "minProperties": 1,
+    "additionalProperties": False,
+}
+_ROUTES: Final = _wrap("router", _wrap("routes", request_form("routes", ())))
+_BODIES: Final[dict[str, Schema]] = {
+    "add_router_interface": _PORT_OR_SUBNET,
+    "remove_router_interface": _PORT_OR_SUBNET,
+    "add_extraroutes": _ROUTES,
+    "remove_extraroutes": _ROUTES,
+    "add_prefixes": _wrap("prefixes", request_form("prefixes", ())),
+    "remove_prefixes": _wrap("prefixes", request_form("prefixes", ())),
+    "onboard_network_subnets": _wrap("network_id", UUID),
+    "add_addresses": _wrap("addresses", request_form("addresses", ())),
+    "remove_addresses": _wrap("addresses", request_form("addresses", ())),
+}
 _IF_MATCH: Final[Schema] = {
     "name": "If-Match",
     "in": "header",

@@ -41,8 +41,8 @@ FLAG: Final[Schema] = {"type": "boolean"}
 NUMBER: Final[Schema] = {"type": "integer"}
 COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 UUID: Final[Schema] = {"type": "string", "format": "uuid"}
-ADDRESS: Final[Schema] = {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}
-CIDR: Final[Schema] = {"type": "string", "pattern": r"^[0-9a-fA-F.:]+/[0-9]{1,3}$"}
+ADDRESS: Final[Schema] = {"anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}]}
+CIDR: Final[Schema] = {"type": "string", "format": "cidr"}
 PREFIX: Final[Schema] = {"type": "string", "pattern": r"^[0-9a-fA-F.:]+(/[0-9]{1,3})?$"}
 MAC: Final[Schema] = {"type": "string", "pattern": "^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$"}
 TIME: Final[Schema] = {"type": "string", "format": "date-time"}
@@ -124,7 +124,7 @@ _FORMS: Final[dict[str, Schema]] = {
         )
     ),
     "subnets": _array(UUID),
-    "tags": _array({"type": "string", "minLength": 1, "maxLength": 255}, uniqueItems=True),
+    "tags": _array(SHORT, uniqueItems=True),
     "target_tenant": {"type": "string", "maxLength": 255},
     "vif_details": ANYTHING,
     "vnic_type": VNIC,
@@ -188,6 +188,6 @@ def response_form(collection: str, name: str) -> Schema:
 def _nullable(form: Schema) -> Schema:
     if "enum" in form:
         return {"enum": [*form["enum"], *([] if None in form["enum"] else [None])]}
-    if isinstance(form.get("type"), str) and "anyOf" not in form:
+    if isinstance(form.get("type"), str):
         return {**form, "type": [form["type"], "null"]}
     return {"anyOf": [form, {"type": "null"}]}
