@@ -46,7 +46,7 @@ def create(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.RbacPolicy
     target = values["target_tenant"]
     for other in sharing.policies(draft, object_type, entity.id, action):
         if other.target_tenant == target:
-            raise conflict("DuplicateRbacPolicy", "An RBAC policy already exists with those values.")
+            raise _duplicate()
     if isinstance(entity, e.SubnetPool):
         _scope_known(draft, entity, target)
     if isinstance(entity, e.Network) and action == sharing.EXTERNAL and not entity.router_external:
@@ -69,10 +69,13 @@ def update(draft: Draft, caller: Caller, policy: e.RbacPolicy, values: dict[str,
     """Give it to another instead.
 
     Raises:
-        ApiError: 400, 409 RbacPolicyInUse.
+        ApiError: 400, 409 RbacPolicyInUse, DuplicateRbacPolicy.
     """
     target = values.get("target_tenant", policy.target_tenant)
     _owned(draft, caller, policy.object_type, policy.object_id)
+    for other in sharing.policies(draft, policy.object_type, policy.object_id, policy.action):
+        if other.target_tenant == target and other.id != policy.id:
+            raise _duplicate()
     if target not in {policy.target_tenant, "*"}:
         _check_unused(draft, policy, target)
     return draft.put(msgspec.structs.replace(policy, target_tenant=target))
@@ -153,6 +156,10 @@ def _users(draft: Draft, entity: e.Owned, action: str) -> set[str]:
     if isinstance(entity, e.SubnetPool):
         return {subnet.project_id for subnet in draft.find(e.Subnet, "pool", entity.id)}
     return {rule.project_id for rule in draft.find(e.SecurityGroupRule, "address_group", entity.id)}
+
+
+def _duplicate() -> ApiError:
+    return conflict("DuplicateRbacPolicy", "An RBAC policy already exists with those values.")
 
 
 def _in_use(entity: e.Owned, details: str) -> ApiError:
