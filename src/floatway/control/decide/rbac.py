@@ -73,11 +73,11 @@ def update(draft: Draft, caller: Caller, policy: e.RbacPolicy, values: dict[str,
     """
     target = values.get("target_tenant", policy.target_tenant)
     _owned(draft, caller, policy.object_type, policy.object_id)
+    if target not in {policy.target_tenant, "*"}:
+        _check_unused(draft, policy, target)
     for other in sharing.policies(draft, policy.object_type, policy.object_id, policy.action):
         if other.target_tenant == target and other.id != policy.id:
             raise _duplicate()
-    if target not in {policy.target_tenant, "*"}:
-        _check_unused(draft, policy, target)
     return draft.put(msgspec.structs.replace(policy, target_tenant=target))
 
 
