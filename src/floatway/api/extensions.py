@@ -203,6 +203,12 @@ _TABLE: Final = (
         "How many addresses a network has and how many are taken.",
     ),
     (
+        "network-ip-availability-details",
+        "Network IP Availability Details Extension",
+        "2025-10-31T00:00:00-00:00",
+        "How many of a network's addresses are in its pools, and how many of those are taken.",
+    ),
+    (
         "network_availability_zone",
         "Network Availability Zone",
         "2015-01-01T10:00:00-00:00",

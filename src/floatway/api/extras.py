@@ -239,14 +239,7 @@ def _topology_document(id_: str, project_id: str) -> Response:
 
 def _of_version(row: dict[str, Any], versions: Iterable[str]) -> dict[str, Any] | None:
     subnets = [subnet for subnet in row["subnet_ip_availability"] if str(subnet["ip_version"]) in versions]
-    if not subnets:
-        return None
-    return {
-        **row,
-        "subnet_ip_availability": subnets,
-        "total_ips": sum(subnet["total_ips"] for subnet in subnets),
-        "used_ips": sum(subnet["used_ips"] for subnet in subnets),
-    }
+    return {**row, **availability.total(subnets)} if subnets else None
 
 
 def _getter(name: str) -> Any:

@@ -58,6 +58,12 @@ VNIC: Final = _one_of(
     "accelerator-direct", "accelerator-direct-physical", "remote-managed",
 )  # fmt: skip
 
+_IN_USE: Final = _object(
+    total_ips_in_subnet=NUMBER,
+    total_ips_in_allocation_pool=COUNT,
+    used_ips_in_subnet=COUNT,
+    used_ips_in_allocation_pool=COUNT,
+)
 _FORMS: Final[dict[str, Schema]] = {
     "action": _one_of("access_as_shared", "access_as_external"),
     "addresses": _array(CIDR, uniqueItems=True),
@@ -89,6 +95,7 @@ _FORMS: Final[dict[str, Schema]] = {
     "host_routes": _array(ROUTE),
     "internal_port": L4_PORT,
     "internal_port_range": L4_RANGE,
+    "ip_availability_details": _IN_USE,
     "ip_allocation": _one_of("immediate", "deferred", "none"),
     "ip_version": VERSION,
     "ipv6_address_mode": MODE,
@@ -120,7 +127,8 @@ _FORMS: Final[dict[str, Schema]] = {
     "service_types": _array({"type": "string", "maxLength": 255, "pattern": "^(network|compute|neutron):"}),
     "subnet_ip_availability": _array(
         _object(
-            subnet_id=UUID, subnet_name=TEXT, ip_version=VERSION, cidr=CIDR, total_ips=COUNT, used_ips=COUNT
+            subnet_id=UUID, subnet_name=TEXT, ip_version=VERSION, cidr=CIDR, total_ips=COUNT, used_ips=COUNT,
+            ip_availability_details=_IN_USE,
         )
     ),
     "subnets": _array(UUID),

@@ -188,6 +188,7 @@ NETWORK_IP_AVAILABILITIES: Final = table(
     Attribute("ip_version", filter=True, visible=False),
     Attribute("network_id", filter=True, sort=True),
     Attribute("network_name", filter=True),
+    Attribute("ip_availability_details"),
     Attribute("subnet_ip_availability"),
     Attribute("total_ips"),
     Attribute("used_ips"),
