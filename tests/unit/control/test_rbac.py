@@ -139,6 +139,15 @@ def test_a_policy_says_something_new_that_its_type_knows() -> None:
     )
 
 
+def test_a_policy_is_not_turned_into_one_that_is_there() -> None:
+    draft = a_draft()
+    network = network_of(draft)
+    given_to(draft, network, STRANGER)
+    other = given_to(draft, network, THIRD)
+    refused(lambda: rbac.update(draft, MEMBER, other, {"target_tenant": STRANGER}), 409, "DuplicateRbacPolicy")
+    assert rbac.update(draft, MEMBER, other, {"target_tenant": THIRD}) == other
+
+
 def test_policies_count() -> None:
     draft = a_draft(default_quotas={"rbac_policy": 1})
     network = network_of(draft)
