@@ -40,7 +40,6 @@ LEFT_OUT: Final = frozenset(
         *("ha", "ha_vr_id", "ha_state", "ha_chassis_priority", "resource_versions", "enable_default_route_bfd"),
         *("enable_default_route_ecmp", "qinq", "vlan_transparent", "dns_publish_fixed_ip", "dns_assignment"),
         "belongs_to_default_sg",  # Neutron does not know it of the rules that it shows with their group
-        "ip_availability_details",
         "shared",  # Neutron shows it of an address group in some answers and not in others
     }
 )

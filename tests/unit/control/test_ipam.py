@@ -82,6 +82,14 @@ def test_availability_counts_pools_and_every_allocation() -> None:
     port_of(draft, network)
     port_of(draft, network, fixed_ips=[{"ip_address": "10.0.0.200"}, {"ip_address": "10.0.0.201"}])
     counts = availability.of_network(draft, network)
+    details = counts.pop("ip_availability_details")
+    assert (details["used_ips_in_subnet"], details["used_ips_in_allocation_pool"]) == (4, 2)
+    for one in counts["subnet_ip_availability"]:
+        details = one.pop("ip_availability_details")
+        assert (details["used_ips_in_subnet"], details["total_ips_in_allocation_pool"]) == (
+            one["used_ips"],
+            one["total_ips"],
+        )
     assert counts == {
         "network_id": network.id,
         "network_name": "n",
