@@ -105,7 +105,10 @@ def test_profiles_are_kept_emptied_and_not_too_large() -> None:
         "InvalidInput",
         "binding:profile value too large",
     )
-    refused(lambda: changed(draft, port, ADMIN, binding_host_id=5), 400, "InvalidInput", "binding:host_id")
+    for host in (5, "h" * 256):
+        refused(
+            lambda host=host: changed(draft, port, ADMIN, binding_host_id=host), 400, "InvalidInput", "binding:host_id"
+        )
 
 
 def test_status_follows_the_host_that_the_port_is_on() -> None:

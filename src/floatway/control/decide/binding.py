@@ -35,6 +35,7 @@ __all__ = [
 AGENT_TYPE: Final = "Open vSwitch agent"
 _VNIC_TYPES: Final = frozenset({"normal"})
 _DRIVERS: Final = {"bound_drivers": {"0": "openvswitch"}}
+_LONGEST_HOST: Final = 255
 _LONGEST_PROFILE: Final = 4095
 _UNPLUGGED: Final = frozenset({"unbound", "binding_failed"})
 
@@ -51,10 +52,12 @@ def requested(before: Plug, host: object, vnic_type: str | None, profile: dict[s
     """``before`` with what is not None replaced.
 
     Raises:
-        ApiError: 400, the host is no string or the profile is too large.
+        ApiError: 400, the host is no string, or it or the profile is too large.
     """
     if host is not None and not isinstance(host, str):
         raise invalid_input(f"binding:host_id '{host}' is not a string")
+    if host is not None and len(host) > _LONGEST_HOST:  # Neutron's database has no room for more, and it answers 500
+        raise invalid_input(f"binding:host_id '{host}' exceeds maximum length of {_LONGEST_HOST}")
     if profile and len(json.dumps(profile)) > _LONGEST_PROFILE:
         raise invalid_input("binding:profile value too large")
     return Plug(
