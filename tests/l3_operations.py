@@ -248,7 +248,11 @@ def _port_delete(draft: Draft, asked: Request) -> None:
 
 
 def _agent(draft: Draft, asked: Request) -> None:
-    said = {"agent_type": "L3 agent", "host": _host(asked) or "h1", "configurations": {"agent_mode": MODES[asked.b % 4]}}
+    said = {
+        "agent_type": "L3 agent",
+        "host": _host(asked) or "h1",
+        "configurations": {"agent_mode": MODES[asked.b % 4]},
+    }
     agents.report(draft, said)
 
 
