@@ -144,7 +144,7 @@ _ALIKE: Final[tuple[tuple[Schema, tuple[str, ...]], ...]] = (
         "remote_address_group_id", "router_id", "security_group_id", "subnet_id", "subnetpool_id",
     )),
     (FLAG, (
-        "admin_state_up", "alive", "belongs_to_default_sg", "default", "distributed", "dns_publish_fixed_ip", "enable_dhcp",
+        "admin_state_up", "alive", "belongs_to_default_sg", "default", "distributed", "dns_publish_fixed_ip", "enable_dhcp", "ha",
         "is_default", "port_security_enabled", "propagate_uplink_status", "resources_synced", "router:external", "shared",
         "stateful", "use_default_subnetpool", "used_in_default_sg", "used_in_non_default_sg",
     )),

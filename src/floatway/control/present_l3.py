@@ -11,8 +11,9 @@ __all__ = ["DEPENDS", "PRESENT", "floating_ip_pools"]
 
 
 def router(model: Readable, router: e.Router) -> dict[str, Any]:
-    """With its gateway's addresses, and the zones its agents are in."""
+    """With its gateway's addresses, and the zones its agents are in. None is highly available: clients ask."""
     shown = basic(router)
+    shown["ha"] = False
     del shown["gateway"]
     shown["external_gateway_info"] = _gateway(model, router)
     shown["availability_zones"] = _zones(model, router)

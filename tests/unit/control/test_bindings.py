@@ -173,7 +173,7 @@ def test_a_second_binding_waits() -> None:
     )
     refused(lambda: bindings.find(draft, port, "h3"), 404, "PortBindingNotFound", port.id, "h3")
     refused(lambda: bindings.create(draft, ADMIN, {"port_id": "p", "host": "h3"}), 404, "PortNotFound")
-    refused(lambda: bindings.create(draft, ADMIN, {"port_id": port.id, "host": "h3"}), 500, "PortBindingError", "h3")
+    refused(lambda: bindings.create(draft, ADMIN, {"port_id": port.id, "host": "h3"}), 409, "PortBindingError", "h3")
     assert set(present_port.binding(draft, one)) == {
         "host",
         "vif_type",
@@ -206,7 +206,7 @@ def test_bindings_change_and_go() -> None:
     one = bindings.update(draft, ADMIN, one, {"profile": {"b": 2}})
     assert one.profile == {"b": 2}
     refused(lambda: bindings.update(draft, ADMIN, one, {"host": "h1"}), 409, "PortBindingAlreadyExists")
-    refused(lambda: bindings.update(draft, ADMIN, one, {"vnic_type": "direct"}), 500, "PortBindingError")
+    refused(lambda: bindings.update(draft, ADMIN, one, {"vnic_type": "direct"}), 409, "PortBindingError")
     agent_of(draft, "h3")
     one = bindings.update(draft, ADMIN, one, {"host": "h3"})
     assert [b.host for b in draft.find(PortBinding, "port", port.id)] == ["h3"]

@@ -31,7 +31,7 @@ def test_it_reads_as_the_api_says() -> None:
     }
     assert (shown["status"], shown["routes"], shown["availability_zones"]) == ("ACTIVE", (), [])
     assert shown["tenant_id"] == shown["project_id"] == PROJECT
-    assert "ha" not in shown
+    assert shown["ha"] is False
 
 
 def test_quota_and_zones_are_asked() -> None:

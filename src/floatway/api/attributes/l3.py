@@ -1,6 +1,6 @@
 """Routers, floating IPs, port forwardings, floating IP pools, topologies made on demand."""
 
-from typing import Final
+from typing import Any, Final
 
 from floatway.api import converters as c
 from floatway.api import validators as v
@@ -17,6 +17,17 @@ _GATEWAY: Final = v.unless_empty(
         }
     )
 )
+
+
+def _not_ha(value: Any) -> str | None:
+    """Highly available routers are refused in so many words; that one shall not be is what it is anyway."""
+    if value is None:
+        return None
+    if wrong := v.boolean(value):
+        return wrong
+    return "highly available routers (l3-ha) are not offered; leave it out or say false" if c.to_bool(value) else None
+
+
 _FORWARDED: Final = v.values("tcp", "udp", "icmp", "ipv6-icmp", "sctp", "dccp")
 
 
@@ -28,6 +39,7 @@ ROUTERS: Final = table(
     Attribute("availability_zone_hints", post=True, default=(), validate=availability_zone_hints),
     Attribute("availability_zones"),
     Attribute("distributed", post=True, put=True, default=UNSET, convert=c.optional(c.to_bool), policy=True),
+    Attribute("ha", post=True, put=True, default=UNSET, convert=c.optional(c.to_bool), validate=_not_ha, policy=True),
     Attribute("external_gateway_info", post=True, put=True, default=None, validate=_GATEWAY, policy=True),
     Attribute("routes", put=True, default=UNSET, convert=c.none_to_list, validate=v.host_routes),
     Attribute("status", sort=True),

@@ -16,7 +16,7 @@ import msgspec
 from floatway.control.decide import agents, owners, ports_mac
 from floatway.control.draft import Draft
 from floatway.control.entities import Agent, Network, Port
-from floatway.control.errors import ApiError, invalid_input
+from floatway.control.errors import ApiError, conflict, invalid_input
 
 __all__ = [
     "Plug",
@@ -187,7 +187,5 @@ def _details(agent: Agent) -> dict[str, Any]:
 
 
 def failed(port_id: str, host: str) -> ApiError:
-    """A binding that was asked for by name could not be made."""
-    return ApiError(
-        500, "PortBindingError", f"Binding for port {port_id} on host {host} could not be created or updated."
-    )
+    """A binding that was asked for by name could not be made: 409 (Neutron says 500, but it is no fault of the server)."""
+    return conflict("PortBindingError", f"Binding for port {port_id} on host {host} could not be created or updated.")
