@@ -13,14 +13,14 @@ changes nothing, has no commit to prove that it was decided on the newest state:
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
 from floatway.control.decide import default_rules
 from floatway.control.draft import Draft
-from floatway.control.entities import KINDS, Entity
+from floatway.control.entities import KINDS
 from floatway.control.errors import ApiError, unavailable
 from floatway.control.settings import Settings
 from floatway.control.snapshot import Model, built
@@ -280,8 +280,3 @@ def applied(model: Model, commit: Commit) -> Model:
             if old is not None:
                 model = model.remove(old)
     return model.at(commit.revision)
-
-
-def changes_of(entities: Sequence[Entity]) -> tuple[Change, ...]:
-    """The changes that store these entities."""
-    return tuple(Change(entity.KIND, entity.id, _ENCODER.encode(entity)) for entity in entities)

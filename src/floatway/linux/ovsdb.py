@@ -10,7 +10,7 @@ One raw transaction of 500 ports takes 58 ms, ovs-vsctl per port 18 ms each, pyt
 import json
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -254,16 +254,6 @@ def records(tables: Tables) -> Iterator[OvsBridge | OvsPort]:
 def internal_names(tables: Tables) -> frozenset[str]:
     """The devices that are Open vSwitch's internal ports, the bridges' own included."""
     return frozenset(row["name"] for row in tables.rows["Interface"].values() if row["type"] == "internal")
-
-
-def ofports(tables: Tables) -> Mapping[str, int]:
-    """The OpenFlow port number of each interface; -1 when the port could not be opened."""
-    found: dict[str, int] = {}
-    for row in tables.rows["Interface"].values():
-        number = _optional(row["ofport"])
-        if number is not None:
-            found[row["name"]] = int(number)
-    return found
 
 
 def _optional(value: Any) -> Any:

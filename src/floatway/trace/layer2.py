@@ -219,10 +219,6 @@ class Switching:
 
 # --- which copy counts ------------------------------------------------------------------------------
 
-RANK = {
-    Disposition.MTU_EXCEEDED: 1, Disposition.DROPPED_BY_RULE: 1, Disposition.UNKNOWN_STATE: 2, Disposition.LOOP: 4,
-}  # fmt: skip
-
 
 def carry(ctx: Context, sent: Sent) -> Branch:
     """Follow a frame with one receiver: the copy that is accepted, else the one that failed on the way to the MAC's owner."""

@@ -63,11 +63,11 @@ def test_shared_is_a_policy_for_everybody() -> None:
     draft = a_draft()
     network = a_network(draft, ADMIN, shared=True)
     assert policies(draft, network) == [("access_as_shared", "*")]
-    assert sharing.is_shared(draft, "network", network.id, STRANGER)
+    assert sharing.allows(draft, network, STRANGER)
     renetworked(draft, network, ADMIN, shared=True)
     assert policies(draft, network) == [("access_as_shared", "*")]
     renetworked(draft, network, ADMIN, shared=False)
-    assert not sharing.is_shared(draft, "network", network.id, STRANGER)
+    assert not sharing.allows(draft, network, STRANGER)
 
 
 def test_sharing_that_others_rely_on_is_not_taken_back() -> None:

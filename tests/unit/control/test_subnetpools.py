@@ -219,7 +219,7 @@ def test_a_scope_that_is_not_the_caller_s_is_not_there() -> None:
 def test_a_scope_that_is_shared_stays_shared() -> None:
     draft = a_draft()
     scope = a_scope(draft, caller=ADMIN, shared=True)
-    assert sharing.is_shared(draft, "address_scope", scope.id, STRANGER)
+    assert sharing.allows(draft, scope, STRANGER)
     refused(
         lambda: address_scopes.update(draft, ADMIN, scope, {"shared": False}),
         400,

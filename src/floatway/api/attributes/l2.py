@@ -120,6 +120,14 @@ SUBNETS: Final = table(
     *TAGS,
 )
 
+
+def _count(name: str) -> Attribute:
+    """A number that may be left out."""
+    return Attribute(
+        name, post=True, put=True, default=UNSET, convert=c.to_int, validate=v.non_negative, filter=True, sort=True
+    )
+
+
 SUBNETPOOLS: Final = table(
     Attribute("id", validate=v.uuid, filter=True, sort=True),
     Attribute("name", post=True, put=True, validate=v.not_empty_name(), filter=True, sort=True),
@@ -127,48 +135,12 @@ SUBNETPOOLS: Final = table(
     Attribute(
         "address_scope_id", post=True, put=True, default=UNSET, validate=v.optional(v.uuid), filter=True, sort=True
     ),
-    Attribute(
-        "default_prefixlen",
-        post=True,
-        put=True,
-        default=UNSET,
-        convert=c.to_int,
-        validate=v.non_negative,
-        filter=True,
-        sort=True,
-    ),
-    Attribute(
-        "default_quota",
-        post=True,
-        put=True,
-        default=UNSET,
-        convert=c.to_int,
-        validate=v.non_negative,
-        filter=True,
-        sort=True,
-    ),
+    _count("default_prefixlen"),
+    _count("default_quota"),
     Attribute("ip_version", filter=True, sort=True),
     Attribute("is_default", post=True, put=True, default=False, convert=c.to_bool, filter=True, sort=True, policy=True),
-    Attribute(
-        "max_prefixlen",
-        post=True,
-        put=True,
-        default=UNSET,
-        convert=c.to_int,
-        validate=v.non_negative,
-        filter=True,
-        sort=True,
-    ),
-    Attribute(
-        "min_prefixlen",
-        post=True,
-        put=True,
-        default=UNSET,
-        convert=c.to_int,
-        validate=v.non_negative,
-        filter=True,
-        sort=True,
-    ),
+    _count("max_prefixlen"),
+    _count("min_prefixlen"),
     Attribute("prefixes", post=True, put=True, validate=v.list_of(v.subnet)),
     Attribute("shared", post=True, default=False, convert=c.to_bool, filter=True, sort=True, policy=True),
     *STANDARD,

@@ -9,7 +9,7 @@ from floatway.control import entities as e
 from floatway.control.draft import Draft
 from floatway.control.snapshot import Readable
 
-__all__ = ["ACTIONS", "EXTERNAL", "SHARED", "add", "allows", "is_shared", "policies", "remove_all", "set_shared"]
+__all__ = ["ACTIONS", "EXTERNAL", "SHARED", "add", "allows", "policies", "remove_all", "set_shared"]
 
 SHARED: Final = "access_as_shared"
 EXTERNAL: Final = "access_as_external"
@@ -26,11 +26,6 @@ def policies(model: Readable, object_type: str, object_id: str, action: str = ""
     """The policies on one object, of one action if given."""
     found = model.find(e.RbacPolicy, "object", (object_type, object_id))
     return [policy for policy in found if not action or policy.action == action]
-
-
-def is_shared(model: Readable, object_type: str, object_id: str, project_id: str) -> bool:
-    """Whether everybody, or this project, may use the object."""
-    return any(policy.target_tenant in {"*", project_id} for policy in policies(model, object_type, object_id, SHARED))
 
 
 def allows(model: Readable, entity: e.Owned, project_id: str, action: str = SHARED) -> bool:
