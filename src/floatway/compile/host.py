@@ -94,7 +94,9 @@ def _networks(view: HostView, allocations: Allocations) -> Iterator[Fragment]:
             if port_.binding_host_id not in ("", host.name)
             # a distributed interface is everywhere, whatever host its port was last seen on
             and port_.device_owner != OWNER_ROUTER_INTERFACE
-            and (tunnel := cloud.hosts[port_.binding_host_id].tunnel_ip)
+            # a host that was never heard of has no tunnel
+            and (there := cloud.hosts.get(port_.binding_host_id))
+            and (tunnel := there.tunnel_ip)
         )
         yield ("network", net.id), "remote", tunnels.remote_ports, (net, tag, remote if host.tunnel_ip else ())
 

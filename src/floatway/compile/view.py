@@ -56,7 +56,8 @@ class HostView(msgspec.Struct, frozen=True, dict=True):
         routers = {i.device_id for net in networks for i in cloud.router_interfaces_by_network.get(net, ())}
         found: dict[str, tuple[Interface, ...]] = {}
         for router_id in sorted(routers):
-            if not cloud.routers[router_id].admin_state_up:
+            router = cloud.routers.get(router_id)
+            if router is None or not router.admin_state_up:
                 continue
             found[router_id] = tuple(
                 Interface(port, cloud.subnets[fixed.subnet_id], cloud.networks[port.network_id], fixed.ip_address)

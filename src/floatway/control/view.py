@@ -18,31 +18,35 @@ import msgspec
 
 from floatway.control import entities as e
 from floatway.control.decide import owners
-from floatway.control.snapshot import Model
+from floatway.control.snapshot import Model, Readable
 from floatway.model import resources as r
 from floatway.model.cloud import Cloud
 
-__all__ = ["cloud_view"]
+__all__ = [
+    "HELD", "cloud_view", "floating_ip", "group", "host", "is_instance", "neighbour", "network", "port", "router", "server", "subnet",
+]  # fmt: skip
 
 _L3_AGENT: Final = "L3 agent"
-_HELD: Final = frozenset({owners.ROUTER_GATEWAY, owners.FLOATING_IP})
+HELD: Final = frozenset({owners.ROUTER_GATEWAY, owners.FLOATING_IP})
+"""Owners of ports that hold an address for a noun of their own: hosts know that noun, not the port."""
 
 
 def cloud_view(model: Model) -> Cloud:
     """All of it. Two models with the same entities give equal clouds."""
     return Cloud(
-        networks={network.id: _network(network) for network in model.all(e.Network)},
-        subnets={subnet.id: _subnet(subnet) for subnet in model.all(e.Subnet) if subnet.ip_version == 4},
-        ports={port.id: _port(port) for port in model.all(e.Port) if port.device_owner not in _HELD},
-        routers={router.id: _router(model, router) for router in model.all(e.Router)},
-        floating_ips={floating_ip.id: _floating_ip(floating_ip) for floating_ip in model.all(e.FloatingIp)},
-        security_groups={group.id: _group(model, group) for group in model.all(e.SecurityGroup)},
-        servers={server.id: server for server in _servers(model)},
-        hosts={host.name: host for host in _hosts(model)},
+        networks={one.id: network(one) for one in model.all(e.Network)},
+        subnets={one.id: subnet(one) for one in model.all(e.Subnet) if one.ip_version == 4},
+        ports={one.id: port(one) for one in model.all(e.Port) if one.device_owner not in HELD},
+        routers={one.id: router(model, one) for one in model.all(e.Router)},
+        floating_ips={one.id: floating_ip(one) for one in model.all(e.FloatingIp)},
+        security_groups={one.id: group(model, one) for one in model.all(e.SecurityGroup)},
+        servers={one.id: one for one in _servers(model)},
+        hosts={name: host(model, name) for name in {agent.host for agent in model.all(e.Agent)}},
     )
 
 
-def _network(network: e.Network) -> r.Network:
+def network(network: e.Network) -> r.Network:
+    """A network, as hosts know it."""
     return r.Network(
         id=network.id,
         name=network.name,
@@ -56,7 +60,8 @@ def _network(network: e.Network) -> r.Network:
     )
 
 
-def _subnet(subnet: e.Subnet) -> r.Subnet:
+def subnet(subnet: e.Subnet) -> r.Subnet:
+    """A subnet of IPv4."""
     return r.Subnet(
         id=subnet.id,
         name=subnet.name,
@@ -71,7 +76,8 @@ def _subnet(subnet: e.Subnet) -> r.Subnet:
     )
 
 
-def _port(port: e.Port) -> r.Port:
+def port(port: e.Port) -> r.Port:
+    """A port, but for one of ``HELD``."""
     return r.Port(
         id=port.id,
         name=port.name,
@@ -102,7 +108,8 @@ def _routes(routes: tuple[e.HostRoute, ...]) -> tuple[r.HostRoute, ...]:
     return tuple(r.HostRoute(one.destination, one.nexthop) for one in routes if ":" not in one.nexthop)
 
 
-def _router(model: Model, router: e.Router) -> r.Router:
+def router(model: Readable, router: e.Router) -> r.Router:
+    """A router with the addresses of its gateway."""
     gateway = None
     if router.gateway is not None:
         port = model.get(e.Port, router.gateway.port_id)
@@ -120,7 +127,8 @@ def _router(model: Model, router: e.Router) -> r.Router:
     )
 
 
-def _floating_ip(floating_ip: e.FloatingIp) -> r.FloatingIp:
+def floating_ip(floating_ip: e.FloatingIp) -> r.FloatingIp:
+    """A floating IP, associated or not."""
     return r.FloatingIp(
         id=floating_ip.id,
         project_id=floating_ip.project_id,
@@ -132,7 +140,8 @@ def _floating_ip(floating_ip: e.FloatingIp) -> r.FloatingIp:
     )
 
 
-def _group(model: Model, group: e.SecurityGroup) -> r.SecurityGroup:
+def group(model: Readable, group: e.SecurityGroup) -> r.SecurityGroup:
+    """A security group with its rules."""
     rules = model.find(e.SecurityGroupRule, "group", group.id)
     return r.SecurityGroup(
         id=group.id,
@@ -142,7 +151,7 @@ def _group(model: Model, group: e.SecurityGroup) -> r.SecurityGroup:
     )
 
 
-def _rules(model: Model, rule: e.SecurityGroupRule) -> Iterator[r.SecurityGroupRule]:
+def _rules(model: Readable, rule: e.SecurityGroupRule) -> Iterator[r.SecurityGroupRule]:
     opening = r.SecurityGroupRule(
         id=rule.id,
         project_id=rule.project_id,
@@ -164,25 +173,40 @@ def _rules(model: Model, rule: e.SecurityGroupRule) -> Iterator[r.SecurityGroupR
 
 
 def _servers(model: Model) -> Iterator[r.Server]:
-    for port in model.all(e.Port):
-        if port.device_id and port.binding_host_id and port.device_owner.startswith("compute:"):
-            yield r.Server(id=port.device_id, project_id=port.project_id, host=port.binding_host_id)
+    for one in model.all(e.Port):
+        if is_instance(one):
+            yield server(one)
 
 
-def _hosts(model: Model) -> Iterator[r.Host]:
-    reports: dict[str, dict[str, Any]] = {}
-    for agent in sorted(model.all(e.Agent), key=lambda agent: (agent.host, agent.agent_type)):
-        said = dict(agent.configurations)
+def server(one: e.Port) -> r.Server:
+    """The instance that a port is plugged into."""
+    return r.Server(id=one.device_id, project_id=one.project_id, host=one.binding_host_id)
+
+
+def is_instance(one: e.Port) -> bool:
+    """Whether an instance's port has a place: what ``device_id`` names is then a server of that host."""
+    return bool(one.device_id and one.binding_host_id) and one.device_owner.startswith("compute:")
+
+
+def host(model: Readable, name: str) -> r.Host:
+    """A host as its agents describe it; without any, a name."""
+    said: dict[str, Any] = {}
+    for agent in sorted(model.find(e.Agent, "host", name), key=lambda agent: agent.agent_type):
+        said.update(agent.configurations)
         if agent.agent_type == _L3_AGENT:
-            said["agent_mode"] = said.get("agent_mode", "legacy")
-        reports.setdefault(agent.host, {}).update(said)
-    for name, said in reports.items():
-        yield r.Host(
-            name=name,
-            tunnel_ip=said.get("tunneling_ip") or "",
-            agent_mode=cast("r.AgentMode", said.get("agent_mode", "legacy")),
-            bridge_mappings=said.get("bridge_mappings") or {},
-            bridge_nics=said.get("bridge_nics") or {},
-            datapath_type=cast("Any", said.get("datapath_type", "")),
-            pins=msgspec.convert(said.get("pins") or {}, r.Pins),
-        )
+            said["agent_mode"] = agent.configurations.get("agent_mode", "legacy")
+    return r.Host(
+        name=name,
+        tunnel_ip=said.get("tunneling_ip") or "",
+        agent_mode=cast("r.AgentMode", said.get("agent_mode", "legacy")),
+        bridge_mappings=said.get("bridge_mappings") or {},
+        bridge_nics=said.get("bridge_nics") or {},
+        datapath_type=cast("Any", said.get("datapath_type", "")),
+        pins=msgspec.convert(said.get("pins") or {}, r.Pins),
+    )
+
+
+def neighbour(one: r.Host) -> r.Host:
+    """What other hosts may know of a host: where its tunnels end, the MAC of its routers, whether it has the centre of some."""
+    macs = {name: mac for name, mac in one.pins.macs.items() if name == "dvr"}
+    return r.Host(name=one.name, tunnel_ip=one.tunnel_ip, agent_mode=one.agent_mode, pins=r.Pins(macs=macs))
