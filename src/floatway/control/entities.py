@@ -214,6 +214,7 @@ class Port(
     ip_allocation: str = "immediate"
     propagate_uplink_status: bool = True
     up_hosts: tuple[str, ...] = ()  # hosts that reported it wired: what ``status`` is made of
+    troubled_hosts: dict[str, str] = {}  # hosts that are at it (BUILD) or cannot (ERROR), and which
 
 
 class PortBinding(Entity, frozen=True, kw_only=True):
@@ -249,6 +250,7 @@ class Router(Standard, frozen=True, kw_only=True):
     gateway: ExternalGateway | None = None
     routes: tuple[HostRoute, ...] = ()
     availability_zone_hints: tuple[str, ...] = ()
+    failed_hosts: tuple[str, ...] = ()  # hosts that could not make it: what ``status`` is made of
 
 
 class FloatingIp(Standard, frozen=True, kw_only=True):

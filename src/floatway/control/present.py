@@ -4,7 +4,7 @@
 """
 
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -12,14 +12,12 @@ from floatway.control.entities import Entity
 
 __all__ = ["basic"]
 
+_OURS: Final = frozenset({"sequence", "up_hosts", "troubled_hosts", "failed_hosts"})
+
 
 @cache
 def _names(kind: type[Entity]) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (field.name, field.encode_name)
-        for field in msgspec.structs.fields(kind)
-        if field.name not in {"sequence", "up_hosts"}
-    )
+    return tuple((field.name, field.encode_name) for field in msgspec.structs.fields(kind) if field.name not in _OURS)
 
 
 def basic(entity: Entity) -> dict[str, Any]:

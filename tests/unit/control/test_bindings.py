@@ -113,8 +113,8 @@ def test_profiles_are_kept_emptied_and_not_too_large() -> None:
 
 def test_status_follows_the_host_that_the_port_is_on() -> None:
     draft, port = two_hosts()
-    assert binding.reported(draft, port, "h2", up=True) == port
-    port = binding.reported(draft, port, "h1", up=True)
+    assert binding.reported(draft, port, "h2", "ACTIVE") == port
+    port = binding.reported(draft, port, "h1", "ACTIVE")
     assert port.status == "ACTIVE"
     down = changed(draft, port, admin_state_up=False)
     assert down.status == "DOWN"
@@ -124,14 +124,18 @@ def test_status_follows_the_host_that_the_port_is_on() -> None:
     assert (moved.status, moved.binding_host_id, moved.up_hosts) == ("DOWN", "h2", ())
     freed = changed(draft, port, ADMIN, binding_host_id=None)
     assert (freed.status, freed.binding_vif_type, freed.binding_vif_details) == ("DOWN", "unbound", {})
-    assert binding.reported(draft, port, "h1", up=False).status == "DOWN"
+    assert binding.reported(draft, port, "h1", "DOWN").status == "DOWN"
+    port = binding.reported(draft, port, "h1", "ERROR")
+    assert (port.status, binding.reported(draft, port, "h2", "BUILD")) == ("ERROR", port)
+    port = binding.reported(draft, port, "h1", "BUILD")
+    assert (port.status, binding.reported(draft, port, "h1", "ACTIVE").troubled_hosts) == ("BUILD", {})
 
 
 def test_a_report_that_says_nothing_new_changes_nothing() -> None:
     draft, port = two_hosts()
-    port = binding.reported(draft, port, "h1", up=True)
+    port = binding.reported(draft, port, "h1", "ACTIVE")
     after = later(draft)
-    assert binding.reported(after, port, "h1", up=True) == port
+    assert binding.reported(after, port, "h1", "ACTIVE") == port
     assert after.changes() == ()
 
 
@@ -140,12 +144,12 @@ def test_distributed_interfaces_are_everywhere() -> None:
     owner = "network:router_interface_distributed"
     port = port_of(draft, network_of(draft), ADMIN, device_owner=owner, binding_host_id="h1")
     assert (port.binding_host_id, port.binding_vif_type, port.binding_vif_details) == ("", "distributed", {})
-    up = binding.reported(draft, port, "h1", up=True)
-    up = binding.reported(draft, up, "h2", up=True)
+    up = binding.reported(draft, port, "h1", "ACTIVE")
+    up = binding.reported(draft, up, "h2", "ACTIVE")
     assert (up.status, up.up_hosts) == ("ACTIVE", ("h1", "h2"))
-    up = binding.reported(draft, up, "h1", up=False)
+    up = binding.reported(draft, up, "h1", "DOWN")
     assert up.status == "ACTIVE"
-    assert binding.reported(draft, up, "h2", up=False).status == "DOWN"
+    assert binding.reported(draft, up, "h2", "DOWN").status == "DOWN"
     central = changed(draft, up, ADMIN, device_owner="network:router_interface")
     assert (central.binding_vif_type, central.up_hosts, central.status) == ("unbound", (), "DOWN")
 
@@ -186,7 +190,7 @@ def test_a_second_binding_waits() -> None:
 
 def test_activating_swaps_them() -> None:
     draft, port = two_hosts()
-    port = binding.reported(draft, port, "h1", up=True)
+    port = binding.reported(draft, port, "h1", "ACTIVE")
     bindings.create(draft, ADMIN, {"port_id": port.id, "host": "h2"})
     active = bindings.activate(draft, ADMIN, port, "h2")
     port = draft.need(Port, port.id)

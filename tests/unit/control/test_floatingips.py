@@ -320,10 +320,11 @@ def test_pools_are_the_ipv4_subnets_outside() -> None:
 def test_hosts_report_what_they_translate() -> None:
     cloud = Routed()
     floating_ip = cloud.floating()
-    assert floatingips.reported(cloud.draft, floating_ip, up=True).status == "DOWN"
+    assert floatingips.reported(cloud.draft, floating_ip, "h1", "ACTIVE").status == "DOWN"
     cloud.move(floating_ip, port_id=on_host(cloud).id)
-    assert floatingips.reported(cloud.draft, now(cloud, floating_ip), up=True).status == "ACTIVE"
+    assert floatingips.reported(cloud.draft, now(cloud, floating_ip), "h1", "ACTIVE").status == "ACTIVE"
     assert cloud.move(floating_ip, description="x").status == "ACTIVE"
     assert cloud.move(floating_ip, port_id=now(cloud, floating_ip).port_id).status == "ACTIVE"
-    assert floatingips.reported(cloud.draft, now(cloud, floating_ip), up=False).status == "ERROR"
+    assert floatingips.reported(cloud.draft, now(cloud, floating_ip), "h2", "ERROR").status == "ACTIVE"
+    assert floatingips.reported(cloud.draft, now(cloud, floating_ip), "h1", "ERROR").status == "ERROR"
     assert cloud.move(floating_ip, port_id=on_host(cloud, "h2").id).status == "DOWN"

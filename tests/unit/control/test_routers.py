@@ -241,3 +241,11 @@ def test_interfaces_move_the_routers_revision() -> None:
         change(subnet_id=cloud.subnet.id)
         revisions.append(cloud.router.revision_number)
     assert revisions == [0, 1, 2]
+
+
+def test_a_router_fails_while_a_host_cannot_make_it() -> None:
+    draft = a_draft()
+    router = router_of(draft)
+    for host, state, status in (("h1", "ERROR", "ERROR"), ("h2", "ACTIVE", "ERROR"), ("h1", "ACTIVE", "ACTIVE")):
+        router = routers.reported(draft, router, host, state)
+        assert router.status == status

@@ -117,26 +117,35 @@ def with_device_mac(draft: Draft, port: Port) -> Port:
 
 def with_status(port: Port) -> Port:
     """``port`` with the status that follows from who reported it wired."""
-    if port.status not in {"ACTIVE", "DOWN"}:
+    if port.status not in {"ACTIVE", "DOWN", "BUILD", "ERROR"}:
         return port
     if port.binding_vif_type == "distributed":
-        wired = bool(port.up_hosts)
+        states = {*port.troubled_hosts.values(), *(("ACTIVE",) if port.up_hosts else ())}
+    elif port.binding_vif_type in _UNPLUGGED:
+        states = set()
     else:
-        wired = port.binding_vif_type not in _UNPLUGGED and port.binding_host_id in port.up_hosts
-    status = "ACTIVE" if wired and port.admin_state_up else "DOWN"
+        wired = port.binding_host_id in port.up_hosts
+        states = {"ACTIVE" if wired else port.troubled_hosts.get(port.binding_host_id, "DOWN")}
+    status = next((state for state in ("ERROR", "ACTIVE", "BUILD") if state in states), "DOWN")
+    if not port.admin_state_up:
+        status = "DOWN"
     return port if port.status == status else msgspec.structs.replace(port, status=status)
 
 
-def reported(draft: Draft, port: Port, host: str, *, up: bool) -> Port:
-    """``host`` says that it has wired the port, or that it has not (any more). From elsewhere than the binding it says nothing."""
+def reported(draft: Draft, port: Port, host: str, state: str) -> Port:
+    """``host`` says that it has wired the port (ACTIVE), is at it (BUILD), cannot (ERROR), or has not (any more: DOWN). From
+    elsewhere than the binding it says nothing."""
     if port.binding_vif_type != "distributed" and host != port.binding_host_id:
         return port
     hosts = tuple(other for other in port.up_hosts if other != host)
-    if up:
+    troubled = {other: said for other, said in port.troubled_hosts.items() if other != host}
+    if state == "ACTIVE":
         hosts = tuple(sorted((*hosts, host)))
-    if hosts == port.up_hosts:
+    elif state != "DOWN":
+        troubled[host] = state
+    if hosts == port.up_hosts and troubled == port.troubled_hosts:
         return port
-    return draft.put(with_status(msgspec.structs.replace(port, up_hosts=hosts)))
+    return draft.put(with_status(msgspec.structs.replace(port, up_hosts=hosts, troubled_hosts=troubled)))
 
 
 def _asked(before: Plug, values: dict[str, Any]) -> Plug:
@@ -148,10 +157,10 @@ def _asked(before: Plug, values: dict[str, Any]) -> Plug:
 def _plugged(draft: Draft, network: Network, port: Port, plug: Plug) -> Port:
     if port.device_owner == owners.DISTRIBUTED_INTERFACE:
         plug = Plug("", plug.vnic_type, plug.profile)
-        vif_type, details, hosts = "distributed", dict[str, Any](), port.up_hosts
+        vif_type, details, hosts, troubled = "distributed", dict[str, Any](), port.up_hosts, port.troubled_hosts
     else:
         vif_type, details = bind(draft, network, plug)
-        hosts = ()
+        hosts, troubled = (), {}
     port = msgspec.structs.replace(
         port,
         binding_host_id=plug.host,
@@ -160,6 +169,7 @@ def _plugged(draft: Draft, network: Network, port: Port, plug: Plug) -> Port:
         binding_vif_type=vif_type,
         binding_vif_details=on_port(details),
         up_hosts=hosts,
+        troubled_hosts=troubled,
     )
     return with_device_mac(draft, port)
 

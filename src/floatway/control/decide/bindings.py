@@ -126,6 +126,7 @@ def activate(draft: Draft, caller: Caller, port: Port, host: str) -> PortBinding
         binding_vif_type=one.vif_type,
         binding_vif_details=binding.on_port(one.vif_details),
         up_hosts=(),
+        troubled_hosts={},
     )
     return _active(_put(draft, port, binding.with_device_mac(draft, moved)))
 

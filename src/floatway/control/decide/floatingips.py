@@ -123,11 +123,14 @@ def disassociate(draft: Draft, floating_ip: e.FloatingIp) -> e.FloatingIp:
     return after
 
 
-def reported(draft: Draft, floating_ip: e.FloatingIp, *, up: bool) -> e.FloatingIp:
-    """The host that translates it says that it does, or that it cannot. One that leads nowhere stays DOWN."""
-    leads = floating_ip.port_id or draft.has(e.PortForwarding, "floatingip", floating_ip.id)
-    status = "DOWN" if not leads else "ACTIVE" if up else "ERROR"
-    return draft.put(msgspec.structs.replace(floating_ip, status=status))
+def reported(draft: Draft, floating_ip: e.FloatingIp, host: str, state: str) -> e.FloatingIp:
+    """The host that translates it says that it does (ACTIVE), that it cannot (ERROR), or not yet (DOWN). One that leads nowhere
+    stays DOWN; a host that its port is not on says nothing."""
+    port = draft.get(e.Port, floating_ip.port_id) if floating_ip.port_id else None
+    if port is not None and port.binding_host_id != host:
+        return floating_ip
+    leads = port is not None or draft.has(e.PortForwarding, "floatingip", floating_ip.id)
+    return draft.put(msgspec.structs.replace(floating_ip, status=state if leads else "DOWN"))
 
 
 def port_deleted(draft: Draft, port: e.Port) -> None:

@@ -19,7 +19,7 @@ from floatway.control.decide import (
 from floatway.control.draft import Draft
 from floatway.control.errors import bad_request, conflict
 
-__all__ = ["ACTIONS", "create", "delete", "update"]
+__all__ = ["ACTIONS", "create", "delete", "reported", "update"]
 
 
 def create(draft: Draft, caller: Caller, values: dict[str, Any]) -> e.Router:
@@ -64,6 +64,14 @@ def update(draft: Draft, caller: Caller, router: e.Router, values: dict[str, Any
     if "external_gateway_info" in values:
         after = router_gateway.set_gateway(draft, caller, after, values["external_gateway_info"])
     return after
+
+
+def reported(draft: Draft, router: e.Router, host: str, state: str) -> e.Router:
+    """``host`` says that it has the router, or that it cannot make it: ERROR as long as any host says so."""
+    failed = tuple(other for other in router.failed_hosts if other != host)
+    if state == "ERROR":
+        failed = tuple(sorted((*failed, host)))
+    return draft.put(msgspec.structs.replace(router, failed_hosts=failed, status="ERROR" if failed else "ACTIVE"))
 
 
 def delete(draft: Draft, caller: Caller, router: e.Router) -> None:
