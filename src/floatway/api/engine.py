@@ -13,7 +13,7 @@ changes nothing, has no commit to prove that it was decided on the newest state:
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
@@ -26,9 +26,11 @@ from floatway.control.settings import Settings
 from floatway.control.snapshot import Model, built
 from floatway.store.base import Change, Commit, Compacted, Conflict, Snapshot, Store, StoreError, Unreachable
 
-__all__ = ["Engine", "Written"]
+__all__ = ["Engine", "Moved", "Written"]
 
 R = TypeVar("R")
+Moved = Callable[[Model, Collection[tuple[str, str]] | None], None]
+"""Told of a revision: its model, and (kind, id) of what differs from the one before; None when that is not known."""
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODERS = {name: msgspec.msgpack.Decoder(kind) for name, kind in KINDS.items()}
 
@@ -80,6 +82,11 @@ class Engine:
         self._tasks: list[asyncio.Task[None]] = []
         self._broken: BaseException | None = None
         self._closing = False
+        self._listeners: list[Moved] = []
+
+    def listen(self, moved: "Moved") -> None:
+        """Have ``moved`` called for each revision, once, in order, as soon as readers may see it."""
+        self._listeners.append(moved)
 
     async def start(self) -> None:
         """Load the newest snapshot and follow the store from there."""
@@ -192,6 +199,9 @@ class Engine:
                     self._redecide(batch)
                     continue
                 if head > self.model.revision:
+                    for pending in batch:
+                        if pending.changes:
+                            self._tell(cast("Model", pending.model), pending.changes)
                     self._advance(cast("Model", batch[-1].model))
                 else:  # others' commits came in by the watch before our own answer did: what is queued stands on old ground
                     self._redecide([])
@@ -228,6 +238,11 @@ class Engine:
         if self.store.exclusive and not isinstance(error, StoreError):
             self._broken = error
 
+    def _tell(self, model: Model, changes: Sequence[Change] | None) -> None:
+        changed = None if changes is None else [(change.kind, change.id) for change in changes]
+        for moved in self._listeners:
+            moved(model, changed)
+
     def _advance(self, model: Model) -> None:
         self.model = model
         moved, self._moved = self._moved, asyncio.Event()
@@ -248,13 +263,14 @@ class Engine:
         try:
             async for commit in self.store.watch(self.model.revision):
                 if commit.revision > self.model.revision:
-                    self._taken_in(applied(self.model, commit))
+                    self._taken_in(applied(self.model, commit), commit.changes)
         except Compacted:  # we slept so long that the log no longer has what we missed
             snapshot = await self.store.snapshot()
             if snapshot.revision > self.model.revision:
-                self._taken_in(_loaded(snapshot))
+                self._taken_in(_loaded(snapshot), None)
 
-    def _taken_in(self, model: Model) -> None:
+    def _taken_in(self, model: Model, changes: Sequence[Change] | None) -> None:
+        self._tell(model, changes)
         self._advance(model)
         if not self._queue and not self._committing:
             self._tentative = model

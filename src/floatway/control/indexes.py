@@ -57,12 +57,14 @@ INDEXES: Final[dict[type[e.Entity], dict[str, Keys]]] = {
         "subnet": lambda p: tuple({ip.subnet_id for ip in p.fixed_ips}),
         "security_group": _each("security_groups"),
         "host": _one("binding_host_id"),
+        "reported_by": lambda p: (*p.up_hosts, *p.troubled_hosts),
     },
     e.PortBinding: {"port": _one("port_id"), "host": _one("host")},
     e.Router: {
         **_NAMED,
         "gateway_network": lambda r: (r.gateway.network_id,) if r.gateway else (),
         "gateway_port": lambda r: (r.gateway.port_id,) if r.gateway else (),
+        "failed_on": _each("failed_hosts"),
     },
     e.FloatingIp: {
         **_PROJECT,

@@ -79,6 +79,10 @@ class Parts:
         """The hosts that are followed."""
         return self._scopes.keys()
 
+    def concerns(self, host: str, key: Key) -> bool:
+        """Whether the host needs the resource; never for a host that is not followed."""
+        return host in self._scopes and relevant(self.model, host, self._scopes[host], key)
+
     def follow(self, host: str) -> None:
         """Say from now on what changes for this host."""
         if host not in self._scopes:
@@ -222,7 +226,8 @@ class _Move:
                     rules = model.find(e.SecurityGroupRule, "address_group", id_)
                     self._group([rule.security_group_id for rule in rules])
             case e.Agent.KIND:
-                self._add(self.parts.hosts, *(Key("hosts", one.host) for one in both))
+                if _differ(old, new, "configurations", "host", "agent_type"):  # heartbeats are nobody's business
+                    self._add(self.parts.hosts, *(Key("hosts", one.host) for one in both))
             case _:
                 pass
 

@@ -23,7 +23,7 @@ from floatway.model.resources import (
     Subnet,
 )
 
-__all__ = ["TABLES", "Delta", "Event", "Report", "State", "Status", "applied"]
+__all__ = ["TABLES", "Delta", "Event", "Report", "State", "Status", "applied", "merged"]
 
 TABLES: Final = (
     "networks", "subnets", "ports", "routers", "floating_ips", "security_groups", "servers", "hosts",
@@ -98,5 +98,33 @@ def applied(cloud: Cloud, delta: Delta) -> Cloud:
             for key in gone:
                 entries.pop(key, None)
             for one in new:
-                entries[one.name if table == "hosts" else one.id] = one
+                entries[_key(table, one)] = one
     return msgspec.structs.replace(cloud, **changed) if changed else cloud
+
+
+def merged(first: Delta, second: Delta) -> Delta:
+    """What both do, one after the other. ``applied(applied(c, first), second) == applied(c, merged(first, second))``."""
+    if second.fresh or first.empty:
+        return second
+    puts: dict[str, Any] = {}
+    removed: dict[str, tuple[str, ...]] = {}
+    for table in TABLES:
+        early, late = getattr(first, table), getattr(second, table)
+        gone, gone_late = first.removed.get(table, ()), second.removed.get(table, ())
+        if not (late or gone_late):
+            puts[table] = early
+            if gone:
+                removed[table] = gone
+            continue
+        new = {_key(table, one): one for one in early}
+        for key in gone_late:
+            new.pop(key, None)
+        new |= {_key(table, one): one for one in late}
+        puts[table] = tuple(new.values())
+        if left := tuple(key for key in dict.fromkeys((*gone, *gone_late)) if key not in new):
+            removed[table] = left
+    return Delta(revision=second.revision, fresh=first.fresh, removed=removed, **puts)
+
+
+def _key(table: str, one: Any) -> str:
+    return str(one.name if table == "hosts" else one.id)

@@ -1,0 +1,268 @@
+"""Who follows, what they were sent, what they have applied: the server's memory of its hosts. No sockets here.
+
+    engine ──moved(model, changed)──▶ Parts ──Delta──▶ Stream of h1 ──▶ … the agent on h1
+                                                   └─▶ Stream of h2 (slow): its next delta grows, it never queues
+
+A stream holds one delta that is not sent yet; what comes meanwhile is merged into it, so a slow host costs memory for its own part
+at most, and nobody waits for it. The models of the newest revisions are kept (they share all but what differs): who was away for a
+short while is sent the difference from the revision that it stands at, who was away for longer begins anew.
+"""
+
+import asyncio
+import collections
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from floatway.control.parts import Parts, between, part
+from floatway.control.snapshot import Model
+from floatway.model.stream import TABLES, Delta, Report, Status, merged
+
+__all__ = ["Ahead", "Hub", "Presence", "Stream", "whole"]
+
+_LOG: Final = structlog.get_logger("floatway.agents")
+_ENCODER: Final = msgspec.json.Encoder()
+REPORTED: Final = ("ports", "floating_ips", "routers")
+"""The tables whose resources have a status, and the fields of a report that hold it."""
+KEPT: Final = 1024
+"""Revisions that an agent may have missed and still be sent the difference."""
+
+
+class Ahead(Exception):  # noqa: N818 - a fact, no fault
+    """The agent stands at a revision that this server has not reached yet (several servers): wait for ``revision``."""
+
+    def __init__(self, revision: int) -> None:
+        super().__init__(f"not yet at revision {revision}")
+        self.revision = revision
+
+
+class Presence(msgspec.Struct, kw_only=True):
+    """What is known of one host. ``concerned``: the newest revision that changed its part; ``applied``: the one it stands at."""
+
+    host: str
+    connected: bool = False
+    concerned: int = 0
+    sent: int = 0
+    applied: int = 0
+    heard: float = 0.0
+    """Seconds since the epoch."""
+    failures: dict[str, Status] = {}
+    """What the host could not make: "ports/ID" and why."""
+    due: dict[tuple[str, str], int] = {}
+    """(table, id) of what the host was last told, and at which revision: an older word on it is out of date."""
+
+
+class Stream:
+    """One connection of a host's agent: what it has to be sent next."""
+
+    def __init__(self, host: str, first: Delta) -> None:
+        """``first``: what leads the agent from where it stands to now."""
+        self.host = host
+        self.closed = False
+        self._pending: Delta | None = first
+        self._line: bytes | None = None
+        self._ready = asyncio.Event()
+        self._ready.set()
+
+    def offer(self, delta: Delta, line: bytes) -> None:
+        """Send this next, together with what is waiting already. ``line`` is ``delta`` encoded."""
+        if self._pending is None:
+            self._pending, self._line = delta, line
+        else:
+            self._pending, self._line = merged(self._pending, delta), None
+        self._ready.set()
+
+    def close(self) -> None:
+        """Nothing comes any more."""
+        self.closed = True
+        self._ready.set()
+
+    async def take(self, timeout: float) -> tuple[int, bytes] | None:
+        """The next revision and its line; None when nothing came for ``timeout`` seconds, or the stream was closed."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._ready.wait()
+        except TimeoutError:
+            return None
+        if self.closed or self._pending is None:
+            return None
+        delta, line = self._pending, self._line
+        self._pending = self._line = None
+        self._ready.clear()
+        return delta.revision, line if line is not None else encoded(delta)
+
+
+class Hub:
+    """All hosts of one server. Lives in the event loop's thread; ``moved`` is to be told of every revision."""
+
+    def __init__(self, model: Model, *, clock: Callable[[], float], kept: int = KEPT) -> None:
+        """``clock`` gives seconds since the epoch."""
+        self.parts = Parts(model)
+        self.presences: dict[str, Presence] = {}
+        self._clock = clock
+        self._streams: dict[str, Stream] = {}
+        self._models: collections.OrderedDict[int, Model] = collections.OrderedDict({model.revision: model})
+        self._kept = kept
+        self._waiting: set[asyncio.Event] = set()
+
+    @property
+    def revision(self) -> int:
+        """The newest revision that streams were told of."""
+        return self.parts.model.revision
+
+    # --- the engine's side ------------------------------------------------------------------------
+
+    def moved(self, model: Model, changed: Collection[tuple[str, str]] | None) -> None:
+        """The model is at its next revision. Never raises: a fault of ours ends the streams, and agents come back anew."""
+        try:
+            self._moved(model, changed)
+        except Exception:
+            _LOG.exception("streams are begun anew", revision=model.revision)
+            self._restart(model)
+
+    def _moved(self, model: Model, changed: Collection[tuple[str, str]] | None) -> None:
+        if changed is None:
+            self._restart(model)
+            return
+        self._models[model.revision] = model
+        while len(self._models) > self._kept:
+            self._models.popitem(last=False)
+        lines: dict[int, bytes] = {}
+        for host, delta in self.parts.move(model, changed).items():
+            presence = self.presences[host]
+            presence.concerned = model.revision
+            _note_due(presence, delta)
+            stream = self._streams.get(host)
+            if stream is not None:
+                if id(delta) not in lines:
+                    lines[id(delta)] = encoded(delta)
+                stream.offer(delta, lines[id(delta)])
+        self._wake()
+
+    def _restart(self, model: Model) -> None:
+        self._models = collections.OrderedDict({model.revision: model})
+        self.parts = Parts(model)
+        for host, presence in self.presences.items():
+            self.parts.follow(host)
+            presence.concerned = model.revision
+        for stream in list(self._streams.values()):
+            stream.close()
+        self._streams.clear()
+        self._wake()
+
+    # --- the agents' side -------------------------------------------------------------------------
+
+    def open(self, host: str, since: int | None) -> Stream:
+        """A stream for the agent of ``host``, which stands at revision ``since`` (None: nowhere). An earlier one of the host ends.
+
+        Raises:
+            Ahead: it stands at a revision that is still to come.
+        """
+        now = self.parts.model
+        if since is not None and since > now.revision:
+            raise Ahead(since)
+        if (earlier := self._streams.pop(host, None)) is not None:
+            earlier.close()
+        presence = self.presences.setdefault(host, Presence(host=host))
+        self.parts.follow(host)
+        stood = self._models.get(since) if since is not None else None
+        first = between(stood, now, host) if stood is not None else whole(now, host)
+        if not first.empty:
+            presence.concerned = now.revision
+            _note_due(presence, first)
+        presence.connected = True
+        stream = self._streams[host] = Stream(host, first)
+        self._wake()
+        return stream
+
+    def sent(self, stream: Stream, revision: int) -> None:
+        """The stream's agent has been sent everything up to ``revision``."""
+        if self._streams.get(stream.host) is stream:
+            self.presences[stream.host].sent = revision
+
+    def left(self, stream: Stream) -> None:
+        """The connection is gone."""
+        stream.close()
+        if self._streams.get(stream.host) is stream:
+            del self._streams[stream.host]
+            self.presences[stream.host].connected = False
+            self._wake()
+
+    def heard(self, host: str, report: Report) -> Presence:
+        """Take a report's word for where the host stands; what it says of resources is for the rules to store."""
+        presence = self.presences.setdefault(host, Presence(host=host))
+        self.parts.follow(host)
+        presence.heard = self._clock()
+        if report.applied > presence.applied or report.fresh:
+            presence.applied = report.applied
+        if report.fresh:
+            presence.failures = {}
+        failures = dict(presence.failures)
+        for table in REPORTED:
+            for id_, status in getattr(report, table).items():
+                failures.pop(f"{table}/{id_}", None)
+                if status.state == "ERROR":
+                    failures[f"{table}/{id_}"] = status
+        presence.failures = failures
+        presence.due = {key: revision for key, revision in presence.due.items() if revision > report.applied}
+        self._wake()
+        return presence
+
+    def forget(self, host: str) -> None:
+        """The host is no more: its stream ends, nobody waits for it."""
+        if (stream := self._streams.pop(host, None)) is not None:
+            stream.close()
+        self.presences.pop(host, None)
+        self.parts.forget(host)
+        self._wake()
+
+    # --- who waits --------------------------------------------------------------------------------
+
+    def behind(self, revision: int, hosts: Collection[str] | None = None) -> list[Presence]:
+        """The connected hosts that a revision up to ``revision`` concerns and that have not said that they stand there."""
+        return [
+            presence
+            for host, presence in self.presences.items()
+            if presence.connected
+            and (hosts is None or host in hosts)
+            and presence.applied < min(revision, presence.concerned)
+        ]
+
+    async def reached(self, revision: int, timeout: float, hosts: Collection[str] | None = None) -> list[Presence]:
+        """Wait until no host is behind; those that still are after ``timeout`` seconds."""
+        event = asyncio.Event()
+        self._waiting.add(event)
+        try:
+            async with asyncio.timeout(timeout):
+                while self.revision < revision or self.behind(revision, hosts):
+                    event.clear()
+                    await event.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._waiting.discard(event)
+        return self.behind(revision, hosts)
+
+    def _wake(self) -> None:
+        for event in self._waiting:
+            event.set()
+
+
+def whole(model: Model, host: str) -> Delta:
+    """The host's part from nothing."""
+    cloud = part(model, host)
+    puts: dict[str, Any] = {table: tuple(getattr(cloud, table).values()) for table in TABLES}
+    return Delta(revision=model.revision, fresh=True, **puts)
+
+
+def encoded(delta: Delta) -> bytes:
+    """The delta as a line."""
+    return _ENCODER.encode(delta) + b"\n"
+
+
+def _note_due(presence: Presence, delta: Delta) -> None:
+    for table in REPORTED:
+        for one in getattr(delta, table):
+            presence.due[table, one.id] = delta.revision

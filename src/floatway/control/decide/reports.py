@@ -1,0 +1,83 @@
+"""The rules of what hosts report: from what an agent says of its host to the statuses that the API shows.
+
+A host is believed only about its own part, and only if its word is not older than what it was last told.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from floatway.control import entities as e
+from floatway.control.decide import agents, binding, floatingips, routers
+from floatway.control.draft import Draft
+from floatway.model.stream import Report, Status
+
+__all__ = ["TYPES", "seen", "take"]
+
+TYPES: Final = {
+    "Open vSwitch agent": "neutron-openvswitch-agent",
+    "L3 agent": "neutron-l3-agent",
+    "DHCP agent": "neutron-dhcp-agent",
+    "Metadata agent": "neutron-metadata-agent",
+}
+"""What may run on a host, as operators know it, and under which name."""
+_SAID: Final = ("configurations", "availability_zone", "topic", "resources_synced", "started")
+
+Believed = Callable[[str, str], bool]
+"""(table, id): whether the host may speak of this resource, and knows its newest form."""
+
+
+def take(draft: Draft, host: str, report: Report, believed: Believed) -> None:
+    """Store what a report says. What it does not change is not touched.
+
+    With ``report.fresh`` its statuses are all there are: what the host once said of anything else is taken back.
+    """
+    for said in report.agents:
+        describe(draft, host, said)
+    for id_, status in _worded(report.ports, "ports", believed):
+        port = draft.get(e.Port, id_)
+        if port is not None:
+            binding.reported(draft, port, host, status.state)
+    for id_, status in _worded(report.floating_ips, "floating_ips", believed):
+        floating_ip = draft.get(e.FloatingIp, id_)
+        if floating_ip is not None:
+            floatingips.reported(draft, floating_ip, host, status.state)
+    for id_, status in _worded(report.routers, "routers", believed):
+        router = draft.get(e.Router, id_)
+        if router is not None:
+            routers.reported(draft, router, host, status.state)
+    if report.fresh:
+        _take_back(draft, host, report)
+
+
+def describe(draft: Draft, host: str, said: dict[str, Any]) -> None:
+    """What an agent says of itself; of a type that nobody knows, nothing."""
+    binary = TYPES.get(said.get("agent_type", ""))
+    if binary is None:
+        return
+    values = {name: said[name] for name in _SAID if name in said}
+    known: dict[str, Any] = {"agent_type": said["agent_type"], "host": host, "binary": binary}
+    agents.report(draft, known | values)
+
+
+def seen(draft: Draft, hosts: list[str]) -> None:
+    """The agents of these hosts are alive: their heartbeats are of now."""
+    for host in hosts:
+        for agent in draft.find(e.Agent, "host", host):
+            agents.report(draft, {"agent_type": agent.agent_type, "host": host})
+
+
+def _worded(said: dict[str, Status], table: str, believed: Believed) -> Iterator[tuple[str, Status]]:
+    return ((id_, status) for id_, status in said.items() if believed(table, id_))
+
+
+def _take_back(draft: Draft, host: str, report: Report) -> None:
+    for port in draft.find(e.Port, "reported_by", host):
+        if port.id not in report.ports:
+            binding.reported(draft, port, host, "DOWN")
+    for router in draft.find(e.Router, "failed_on", host):
+        if router.id not in report.routers:
+            routers.reported(draft, router, host, "ACTIVE")
+    for port in draft.find(e.Port, "host", host):
+        for floating_ip in draft.find(e.FloatingIp, "port", port.id):
+            if floating_ip.id not in report.floating_ips and floating_ip.status == "ACTIVE":
+                floatingips.reported(draft, floating_ip, host, "DOWN")

@@ -1,0 +1,244 @@
+"""The hub: every host's stream leads it to its part, whoever is slow, away or new, and who waits learns who is behind."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import l3_operations
+from control_cloud import ADMIN, a_draft, agent_of, later, network_of, port_of, subnet_of
+from effort import examples
+from floatway.api.agents.hub import Ahead, Hub, Stream
+from floatway.control import entities as e
+from floatway.control.decide import ports, reports
+from floatway.control.draft import Draft
+from floatway.control.parts import part
+from floatway.model.cloud import Cloud
+from floatway.model.stream import Delta, Report, Status, applied, merged
+
+HOSTS = ("h1", "h2", "h3")
+
+
+class Reader:
+    """An agent that reads its stream when it likes."""
+
+    def __init__(self, hub: Hub, host: str) -> None:
+        self.hub, self.host = hub, host
+        self.has, self.at = Cloud(), 0
+        self.stream: Stream | None = None
+
+    def connect(self, since: int | None = None) -> None:
+        self.stream = self.hub.open(self.host, since)
+
+    async def read(self) -> Delta | None:
+        assert self.stream is not None
+        got = await self.stream.take(0)
+        if got is None:
+            return None
+        delta = msgspec.json.decode(got[1], type=Delta)
+        assert delta.revision == got[0]
+        self.has = applied(Cloud() if delta.fresh else self.has, delta)
+        self.at = delta.revision
+        self.hub.sent(self.stream, self.at)
+        return delta
+
+
+def moved(hub: Hub, draft: Draft) -> None:
+    hub.moved(draft.model.at(draft.base.revision + 1), [(kind, id_) for kind, id_, _ in draft.changes()])
+
+
+def run(story: Callable[[], Awaitable[None]]) -> None:
+    async def main() -> None:
+        await story()
+
+    asyncio.run(main())
+
+
+@examples(40)
+@given(
+    st.lists(
+        st.tuples(l3_operations.requests(), st.sampled_from(("read", "sleep", "leave", "return", "anew"))),
+        min_size=5,
+        max_size=25,
+    )
+)
+def test_every_stream_leads_to_the_part(asked: list[tuple[l3_operations.Request, str]]) -> None:
+    async def story() -> None:
+        draft = l3_operations.cloud()
+        hub = Hub(draft.model, clock=lambda: 0.0, kept=4)
+        readers = [Reader(hub, host) for host in HOSTS]
+        for reader in readers:
+            reader.connect()
+        for request, what in asked:
+            after = l3_operations.tried(draft, request)
+            if after is not draft:
+                draft = after
+                moved(hub, draft)
+            reader = readers[request.a % 3]
+            if what == "leave" and reader.stream:
+                hub.left(reader.stream)
+                reader.stream = None
+            elif what in {"return", "anew"}:
+                reader.connect(reader.at if what == "return" else None)
+            elif what == "read" and reader.stream:
+                await reader.read()
+        for reader in readers:
+            if reader.stream is None:
+                reader.connect(reader.at)
+            while await reader.read() is not None:
+                pass
+            assert reader.has == part(hub.parts.model, reader.host)
+
+    run(story)
+
+
+@examples(60)
+@given(st.lists(l3_operations.requests(), min_size=3, max_size=20))
+def test_two_deltas_are_one(asked: list[l3_operations.Request]) -> None:
+    draft = l3_operations.cloud()
+    hub = Hub(draft.model, clock=lambda: 0.0)
+    hub.open("h1", None)
+    begin = part(draft.model, "h1")
+    whole: Delta | None = None
+    for request in asked:
+        after = l3_operations.tried(draft, request)
+        if after is not draft:
+            draft = after
+            delta = hub.parts.move(
+                draft.model.at(draft.base.revision + 1), [(kind, id_) for kind, id_, _ in draft.changes()]
+            ).get("h1")
+            if delta is not None:
+                whole = merged(whole, delta) if whole is not None else delta
+    if whole is not None:
+        assert applied(begin, whole) == part(hub.parts.model, "h1")
+
+
+def two_hosts() -> tuple[Draft, e.Port, e.Port]:
+    draft = a_draft()
+    for host in HOSTS:
+        agent_of(draft, host)
+    network = network_of(draft)
+    subnet_of(draft, network)
+    one, two = (port_of(draft, network, ADMIN, device_owner="compute:a", binding_host_id=host) for host in HOSTS[:2])
+    return later(draft), one, two
+
+
+def test_who_was_away_is_sent_the_difference_or_all() -> None:
+    async def story() -> None:
+        draft, one, _ = two_hosts()
+        hub = Hub(draft.model, clock=lambda: 0.0, kept=2)
+        reader = Reader(hub, "h1")
+        reader.connect()
+        first = await reader.read()
+        assert first is not None and first.fresh
+        reader.connect(reader.at)
+        nothing = await reader.read()
+        assert nothing is not None and nothing.empty and not nothing.fresh
+        with pytest.raises(Ahead):
+            hub.open("h1", reader.at + 1)
+        for name in "abc":
+            draft = later(draft)
+            ports.update(draft, ADMIN, draft.need(e.Port, one.id), {"name": name})
+            moved(hub, draft)
+        reader.connect(reader.at)
+        anew = await reader.read()
+        assert anew is not None and anew.fresh  # only two revisions are kept
+        draft = later(draft)
+        ports.update(draft, ADMIN, draft.need(e.Port, one.id), {"name": "d"})
+        moved(hub, draft)
+        reader.connect(reader.at)
+        short = await reader.read()
+        assert short is not None and not short.fresh
+        assert [port.name for port in short.ports] == ["d"]
+
+    run(story)
+
+
+def test_a_second_connection_of_a_host_ends_the_first() -> None:
+    async def story() -> None:
+        draft, _, _ = two_hosts()
+        hub = Hub(draft.model, clock=lambda: 0.0)
+        first, second = Reader(hub, "h1"), Reader(hub, "h1")
+        first.connect()
+        assert first.stream is not None
+        old = first.stream
+        second.connect()
+        assert await old.take(0) is None and old.closed
+        hub.left(old)
+        assert hub.presences["h1"].connected
+
+    run(story)
+
+
+def test_who_waits_learns_who_is_behind() -> None:
+    async def story() -> None:
+        draft, one, _ = two_hosts()
+        hub = Hub(draft.model, clock=lambda: 5.0)
+        for host in HOSTS:
+            hub.open(host, None)
+            hub.heard(host, Report(applied=draft.model.revision, fresh=True))
+        draft = later(draft)
+        ports.update(draft, ADMIN, one, {"name": "x"})
+        moved(hub, draft)
+        revision = hub.revision
+        assert [presence.host for presence in await hub.reached(revision, 0)] == ["h1", "h2"]
+        waiting = asyncio.ensure_future(hub.reached(revision, 30))
+        await asyncio.sleep(0)
+        hub.heard("h1", Report(applied=revision))
+        hub.heard("h2", Report(applied=revision, ports={one.id: Status("ERROR", "ip link add: File exists")}))
+        assert await waiting == []
+        assert hub.presences["h2"].failures == {f"ports/{one.id}": Status("ERROR", "ip link add: File exists")}
+        assert hub.presences["h2"].heard == 5.0
+
+    run(story)
+
+
+def test_a_host_that_is_not_there_is_not_waited_for() -> None:
+    async def story() -> None:
+        draft, _, _ = two_hosts()
+        hub = Hub(draft.model, clock=lambda: 0.0)
+        stream = hub.open("h1", None)
+        assert [presence.host for presence in hub.behind(hub.revision)] == ["h1"]
+        hub.left(stream)
+        assert hub.behind(hub.revision) == []
+
+    run(story)
+
+
+def test_an_old_word_is_not_believed_and_a_strangers_neither() -> None:
+    async def story() -> None:
+        draft, one, two = two_hosts()
+        hub = Hub(draft.model, clock=lambda: 0.0)
+        hub.open("h1", None)
+        before = hub.revision
+        draft = later(draft)
+        ports.update(draft, ADMIN, one, {"allowed_address_pairs": [{"ip_address": "10.0.0.77"}]})
+        moved(hub, draft)
+        due = hub.presences["h1"].due
+        assert due["ports", one.id] == hub.revision > before
+        draft = later(draft)
+        report = Report(applied=hub.revision, ports={one.id: Status("ACTIVE"), two.id: Status("ACTIVE")})
+        reports.take(draft, "h1", report, lambda table, id_: id_ == one.id)
+        assert draft.need(e.Port, one.id).status == "ACTIVE"
+        assert draft.need(e.Port, two.id).status == "DOWN"
+
+    run(story)
+
+
+def test_what_a_fresh_report_does_not_name_is_down() -> None:
+    draft, one, _ = two_hosts()
+    reports.take(draft, "h1", Report(applied=1, ports={one.id: Status("ACTIVE")}), lambda *_: True)
+    assert draft.need(e.Port, one.id).status == "ACTIVE"
+    draft = later(draft)
+    reports.take(draft, "h1", Report(applied=1, fresh=True), lambda *_: True)
+    assert draft.need(e.Port, one.id).status == "DOWN"
+
+
+def test_agents_of_no_known_type_are_not_believed() -> None:
+    draft = a_draft()
+    said = ({"agent_type": "L3 agent", "configurations": {"agent_mode": "dvr"}}, {"agent_type": "Oracle", "host": "h9"})
+    reports.take(draft, "h1", Report(applied=0, agents=said), lambda *_: True)
+    assert [(agent.host, agent.binary) for agent in draft.all(e.Agent)] == [("h1", "neutron-l3-agent")]
