@@ -5,6 +5,7 @@
     GET /metrics     Prometheus                   no token needed
     GET /openapi.json                             no token needed
         /v2.0/…      the Networking API           authenticated, dispatched, logged, measured
+        /floatway/v1/…  operators' calls           the same
 
 Whatever happens inside, the client gets an answer with a request id, and a stack trace stays here.
 """
@@ -29,6 +30,8 @@ __all__ = ["App", "Finished"]
 
 _LOG: Final = structlog.get_logger("floatway.api")
 _PREFIX: Final = "/v2.0"
+_OURS: Final = "/floatway/v1"
+_READS: Final = frozenset({"GET", "HEAD"})
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -75,12 +78,15 @@ class App:
         authenticate: Authenticate,
         *,
         nouns: frozenset[str] = frozenset(),
+        operator: Handler | None = None,
+        revision: Callable[[], int] = lambda: 0,
         plain: dict[str, Extra] | None = None,
         observers: Sequence[Observe] = (),
         limits: Limits | None = None,
     ) -> None:
-        """``nouns`` are the collections that metrics may name."""
-        self._handler = handler
+        """``nouns`` are the collections that metrics may name; ``revision`` is the newest one: a write's answer carries it."""
+        self._handlers = {_PREFIX: handler} | ({_OURS: operator} if operator is not None else {})
+        self._revision = revision
         self._authenticate = authenticate
         self._nouns = nouns
         self._plain = plain or {}
@@ -109,11 +115,12 @@ class App:
         peer = client[0] if client else ""
         caller: Caller | None = None
         try:
-            if path.startswith(_PREFIX) and (len(path) == len(_PREFIX) or path[len(_PREFIX)] == "/"):
+            prefix = next((one for one in self._handlers if path == one or path.startswith(f"{one}/")), None)
+            if prefix is not None:
                 headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
                 caller = await self._caller(headers, peer, scope["method"], path, receive)
                 body = await self._body(scope["method"], headers, receive)
-                response = await self._handler(_request(scope, path, headers, body), caller)
+                response = await self._handlers[prefix](_request(scope, path, prefix, headers, body), caller)
             else:
                 response = await self._other(path, scope)
         except ApiError as error:
@@ -123,7 +130,8 @@ class App:
         except Exception:
             _LOG.exception("request failed", request_id=request_id, method=scope["method"], path=path)
             response = error_response(ApiError(500, "HTTPInternalServerError", _INTERNAL))
-        await _send(send, response, request_id, head=scope["method"] == "HEAD")
+        told = () if scope["method"] in _READS else ((b"x-floatway-revision", b"%d" % self._revision()),)
+        await _send(send, response, request_id, told, head=scope["method"] == "HEAD")
         if self._observers:
             noun = path[len(_PREFIX) + 1 :].partition("/")[0].removesuffix(".json").replace("-", "_")
             finished = Finished(
@@ -227,8 +235,8 @@ def _base(scope: Scope) -> str:
     return f"{scheme or scope.get('scheme', 'http')}://{host}"
 
 
-def _request(scope: Scope, path: str, headers: dict[str, str], body: bytes) -> Request:
-    parts = path[len(_PREFIX) :].split("/")
+def _request(scope: Scope, path: str, prefix: str, headers: dict[str, str], body: bytes) -> Request:
+    parts = path[len(prefix) :].split("/")
     if parts[-1].endswith(".json"):
         parts[-1] = parts[-1].removesuffix(".json")
     scheme = headers.get("x-forwarded-proto") or scope.get("scheme", "http")
@@ -247,9 +255,11 @@ def versions(base: str) -> dict[str, Any]:
     return {"versions": [{"id": "v2.0", "status": "CURRENT", "links": [{"rel": "self", "href": f"{base}{_PREFIX}/"}]}]}
 
 
-async def _send(send: Send, response: Response, request_id: str, *, head: bool) -> None:
+async def _send(
+    send: Send, response: Response, request_id: str, told: tuple[tuple[bytes, bytes], ...], *, head: bool
+) -> None:
     body = response.body
-    headers = [(b"x-openstack-request-id", request_id.encode()), *response.headers]
+    headers = [(b"x-openstack-request-id", request_id.encode()), *told, *response.headers]
     if body and not any(name == b"content-type" for name, _ in response.headers):
         headers.append((b"content-type", JSON))
     if response.status != 204:

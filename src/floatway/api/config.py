@@ -21,6 +21,7 @@ from msgspec import Meta
 from floatway.control.settings import Settings
 
 __all__ = [
+    "AgentsConfig",
     "AuthConfig",
     "Config",
     "ConfigError",
@@ -204,6 +205,24 @@ class MetricsConfig(msgspec.Struct, frozen=True, kw_only=True):
     ] = ("127.0.0.0/8", "::1/128")
 
 
+class AgentsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the hosts' agents find the server, and how much one may ask of it. They have a door of their own."""
+
+    bind: Annotated[str, Meta(description="Address to listen on for agents; empty: no agents over the network.")] = ""
+    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port for agents; 0 takes any that is free.")] = 9697
+    socket: Annotated[str, Meta(description="Path of a Unix socket for agents of this machine; empty: none.")] = ""
+    max_connections: Annotated[int, Meta(ge=1, description="Agents' connections; further ones are closed.")] = 10_000
+    max_body_bytes: Annotated[int, Meta(ge=1024, description="Longest report.")] = 4 * 1024 * 1024
+    heartbeat: Annotated[Seconds, Meta(description="Seconds of silence after which an agent is sent a heartbeat.")] = (
+        5.0
+    )
+    idle_timeout: Annotated[Seconds, Meta(description="Seconds that a connection may idle between requests.")] = 120.0
+    body_timeout: Annotated[Seconds, Meta(description="Seconds in which a report must have come whole.")] = 20.0
+    slow_timeout: Annotated[Seconds, Meta(description="Seconds that an agent may leave unread what it was sent.")] = (
+        20.0
+    )
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -214,6 +233,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     network: Settings = Settings()
     log: LogConfig = LogConfig()
     metrics: MetricsConfig = MetricsConfig()
+    agents: AgentsConfig = AgentsConfig()
 
 
 class ConfigError(Exception):

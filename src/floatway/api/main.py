@@ -5,6 +5,7 @@ open the store ─ load the model ─ serve ──── SIGTERM ──── re
 
 import asyncio
 import gc
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -14,15 +15,19 @@ import uvloop
 
 from floatway import __version__
 from floatway.api import logs
+from floatway.api.agents.hub import Hub
+from floatway.api.agents.keys import Keys
+from floatway.api.agents.listener import Listener
 from floatway.api.app import App, Finished, Limits
 from floatway.api.auth import Authenticator, make_authenticator
-from floatway.api.config import Config
+from floatway.api.config import AgentsConfig, Config
 from floatway.api.dispatch import Collections
 from floatway.api.engine import Engine
 from floatway.api.guard import Guard
 from floatway.api.metrics import MeasuredStore, Metrics, healthz
 from floatway.api.nouns import nouns
 from floatway.api.openapi import described
+from floatway.api.operator import Operator
 from floatway.api.policy import Policy, PolicyError
 from floatway.api.port_bindings import BINDINGS
 from floatway.api.routes import Api
@@ -58,19 +63,43 @@ async def serve_config(config: Config) -> None:
     metrics = Metrics()
     store = await open_store(config.store.url)
     engine = Engine(MeasuredStore(store, metrics), config.network)
+    listener: Listener | None = None
     try:
         await engine.start()
         _LOG.info("loaded", version=__version__, store=shown(config.store.url), revision=engine.model.revision)
-        app = application(config, engine, metrics, policy, authenticator)
+        hub, keys = Hub(engine.model, clock=time.time), Keys(engine)
+        engine.listen(hub.moved)
+        app = application(config, engine, metrics, policy, authenticator, operator=Operator(engine, hub, keys))
+        listener = Listener(config.agents, engine, hub, authenticate=keys.authenticate, join=keys.join)
+        await _listen(listener, config.agents)
         settle()
         await serve(config.server, app)
     finally:
+        if listener is not None:
+            await listener.stop()
         await authenticator.close()
         await engine.close()
         _LOG.info("stopped", revision=engine.model.revision)
 
 
-def application(config: Config, engine: Engine, metrics: Metrics, policy: Policy, authenticator: Authenticator) -> App:
+async def _listen(listener: Listener, config: AgentsConfig) -> None:
+    try:
+        await listener.start()
+    except OSError as error:
+        raise ServeError(f"agents.bind, agents.port, agents.socket: {error.strerror or error}") from error
+    if config.bind or config.socket:
+        _LOG.info("serving agents", bind=config.bind, port=config.port if config.bind else 0, socket=config.socket)
+
+
+def application(
+    config: Config,
+    engine: Engine,
+    metrics: Metrics,
+    policy: Policy,
+    authenticator: Authenticator,
+    *,
+    operator: Operator | None = None,
+) -> App:
     """The application with what surrounds it."""
     every = nouns(config.network)
     api = Api(Collections(engine, Guard(policy)), every)
@@ -81,6 +110,8 @@ def application(config: Config, engine: Engine, metrics: Metrics, policy: Policy
         api,
         authenticator,
         nouns=api.nouns,
+        operator=operator,
+        revision=lambda: engine.model.revision,
         plain={
             "/healthz": healthz(engine),
             "/metrics": metrics.page(config.metrics.allow),

@@ -361,6 +361,18 @@ class Agent(Entity, frozen=True, kw_only=True):
     resources_synced: bool | None = None
 
 
+class HostKey(Entity, frozen=True, kw_only=True):
+    """What a host's agent proves itself with; ``id`` is the host. Only hashes (SHA-256, hex) of secrets of 256 random bits.
+
+    ``joining`` is good once, until ``joining_until`` (seconds since the epoch), and is then exchanged for ``secret``.
+    """
+
+    KIND: ClassVar[str] = "host_key"
+    secret: str = ""
+    joining: str = ""
+    joining_until: float = 0.0
+
+
 class AgentBinding(Entity, frozen=True, kw_only=True):
     """A router or network scheduled to an agent. ``id`` is ``<agent id>@<object id>``."""
 
@@ -403,6 +415,7 @@ KINDS: Final[dict[str, type[Entity]]] = {
         RbacPolicy,
         Agent,
         AgentBinding,
+        HostKey,
         Quota,
         AutoAllocatedTopology,
     )

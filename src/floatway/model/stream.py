@@ -1,10 +1,10 @@
 """What a server and a host's agent say to each other: one JSON object a line, each with the revision it stands for.
 
-    server ─▶ agent    Delta(revision, fresh, more, networks, …, removed)     the host's part of the cloud, then what changes in it
-    agent ─▶ server    Report(applied, ports, …)                              what has become of it
+    server ─▶ agent    Delta(revision, fresh, networks, …, removed)     the host's part of the cloud, then what changes in it
+    agent ─▶ server    Report(applied, ports, …)                        what has become of it
 
-A part that comes whole begins with ``fresh``; it may take several lines, all but the last with ``more``: until then nothing
-of it counts. A delta without content is a heartbeat: the part is the same at that revision.
+A part that comes whole is ``fresh``: what was known before is void. A delta without content is a heartbeat: the part is the
+same at that revision.
 """
 
 from typing import Any, Final, Literal
@@ -36,7 +36,6 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     revision: int
     fresh: bool = False
-    more: bool = False
     networks: tuple[Network, ...] = ()
     subnets: tuple[Subnet, ...] = ()
     ports: tuple[Port, ...] = ()
@@ -89,7 +88,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def applied(cloud: Cloud, delta: Delta) -> Cloud:
-    """The part after a delta. The caller sees to ``fresh`` and ``more``. What is to be removed and is not there is no error."""
+    """The part after a delta. The caller sees to ``fresh``. What is to be removed and is not there is no error."""
     changed: dict[str, dict[str, Any]] = {}
     for table in TABLES:
         new, gone = getattr(delta, table), delta.removed.get(table, ())

@@ -1,0 +1,109 @@
+"""What operators ask that the Networking API has no word for, below ``/floatway/v1``.
+
+GET    revision                              the newest revision
+GET    wait?revision=N&timeout=S&host=H      200 once the hosts concerned have applied it, 504 with who has not and why
+GET    hosts, hosts/H                        who is connected, where each stands, what failed     administrators
+POST   hosts/H/tokens                        lets a host join, once, within an hour               administrators
+DELETE hosts/H/key                           lets nobody speak for it any more                    administrators
+"""
+
+import urllib.parse
+from typing import Any, Final
+
+from floatway.api.agents.hub import Hub
+from floatway.api.agents.keys import Keys
+from floatway.api.agents.listener import public
+from floatway.api.documents import encode
+from floatway.api.engine import Engine
+from floatway.api.http import NO_CONTENT, Request, Response
+from floatway.control.caller import Caller
+from floatway.control.decide.host_keys import JOINING_SECONDS
+from floatway.control.errors import ApiError, bad_request, forbidden
+
+__all__ = ["Operator"]
+
+_WAIT: Final = 30.0
+_LONGEST: Final = 600.0
+
+
+class Operator:
+    """Answers everything below ``/floatway/v1``."""
+
+    def __init__(self, engine: Engine, hub: Hub, keys: Keys) -> None:
+        """``hub`` follows ``engine``."""
+        self._engine = engine
+        self._hub = hub
+        self._keys = keys
+
+    async def __call__(self, request: Request, caller: Caller) -> Response:
+        """The answer to a request.
+
+        Raises:
+            ApiError: what goes into the error document.
+        """
+        match request.method, request.path:
+            case "GET", ("revision",):
+                return _json({"revision": (await self._engine.read()).revision})
+            case "GET", ("wait",):
+                return await self._wait(request, caller)
+            case "GET", ("hosts",):
+                _administrators(caller)
+                return _json({"hosts": [public(one) for one in self._hub.presences.values()]})
+            case "GET", ("hosts", host):
+                _administrators(caller)
+                presence = self._hub.presences.get(host)
+                if presence is None:
+                    raise ApiError(404, "HostNotFound", f"No agent of host {host} was heard by this server.")
+                return _json({"host": public(presence)})
+            case "POST", ("hosts", host, "tokens"):
+                _administrators(caller)
+                secret = await self._keys.invite(host)
+                return _json({"token": {"host": host, "secret": secret, "seconds": JOINING_SECONDS}}, 201)
+            case "DELETE", ("hosts", host, "key"):
+                _administrators(caller)
+                if not await self._keys.revoke(host):
+                    raise ApiError(404, "HostNotFound", f"Host {host} has no key.")
+                self._hub.forget(host)
+                return NO_CONTENT
+        raise ApiError(404, "HTTPNotFound", "The resource could not be found.")
+
+    async def _wait(self, request: Request, caller: Caller) -> Response:
+        asked = urllib.parse.parse_qs(request.query)
+        newest = (await self._engine.read()).revision
+        revision = _number(asked, "revision", newest)
+        if revision > newest:
+            raise bad_request("HTTPBadRequest", f"Revision {revision:g} is still to come: the newest is {newest}.")
+        timeout = min(_number(asked, "timeout", _WAIT), _LONGEST)
+        hosts = asked.get("host") if caller.is_admin else None
+        late = await self._hub.reached(int(revision), timeout, hosts)
+        document: dict[str, Any] = {"revision": int(revision), "applied": not late}
+        if caller.is_admin:
+            document["hosts"] = {
+                one.host: one.applied
+                for one in self._hub.presences.values()
+                if one.connected and (hosts is None or one.host in hosts)
+            }
+            document["late"] = [public(one) for one in late]
+        return _json(document, 504 if late else 200)
+
+
+def _administrators(caller: Caller) -> None:
+    if not caller.is_admin:
+        raise forbidden("PolicyNotAuthorized", "This is for administrators.")
+
+
+def _number(asked: dict[str, list[str]], name: str, default: float) -> float:
+    given = asked.get(name, [""])[0]
+    if not given:
+        return default
+    try:
+        value = float(given)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 2**53:
+        raise bad_request("HTTPBadRequest", f"{name} is a number, 0 or more; '{given[:64]}' is not.")
+    return value
+
+
+def _json(document: dict[str, Any], status: int = 200) -> Response:
+    return Response(status, encode(document))
