@@ -20,6 +20,7 @@ COMMANDS = {
     "apply": Lazy("host:apply", "Make it so."),
     "observe": Lazy("host:observe", "This machine's network state, as one value."),
     "server": Lazy("server:server", "The OpenStack Networking API."),
+    "agent": Lazy("agent:agent", "Make this host be what the server says."),
     "db": Lazy("db:db", "Check, dump, restore or upgrade the server's store."),
     "completion": Lazy("completion:completion", "Tab completion for bash, zsh or fish."),
 }
