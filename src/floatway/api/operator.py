@@ -5,10 +5,13 @@ GET    wait?revision=N&timeout=S&host=H      200 once the hosts concerned have a
 GET    hosts, hosts/H                        who is connected, where each stands, what failed     administrators
 POST   hosts/H/tokens                        lets a host join, once, within an hour               administrators
 DELETE hosts/H/key                           lets nobody speak for it any more                    administrators
+POST   cloud                                 a cloud with its ids, all or nothing                 administrators
 """
 
 import urllib.parse
 from typing import Any, Final
+
+import msgspec
 
 from floatway.api.agents.hub import Hub
 from floatway.api.agents.keys import Keys
@@ -18,12 +21,24 @@ from floatway.api.engine import Engine
 from floatway.api.http import NO_CONTENT, Request, Response
 from floatway.control.caller import Caller
 from floatway.control.decide.host_keys import JOINING_SECONDS
+from floatway.control.decide.load import load
 from floatway.control.errors import ApiError, bad_request, forbidden
+from floatway.model.cloud import Cloud
 
 __all__ = ["Operator"]
 
 _WAIT: Final = 30.0
 _LONGEST: Final = 600.0
+
+
+class Loaded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to be there, and ids by table of what is to go."""
+
+    cloud: Cloud = Cloud()
+    remove: dict[str, tuple[str, ...]] = {}
+
+
+_LOADED: Final = msgspec.json.Decoder(Loaded)
 
 
 class Operator:
@@ -65,7 +80,18 @@ class Operator:
                     raise ApiError(404, "HostNotFound", f"Host {host} has no key.")
                 self._hub.forget(host)
                 return NO_CONTENT
+            case "POST", ("cloud",):
+                _administrators(caller)
+                return await self._load(request)
         raise ApiError(404, "HTTPNotFound", "The resource could not be found.")
+
+    async def _load(self, request: Request) -> Response:
+        try:
+            asked = _LOADED.decode(request.body)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise bad_request("HTTPBadRequest", f"This is no cloud: {error}") from error
+        written = await self._engine.write(lambda draft: load(draft, asked.cloud, asked.remove))
+        return _json({"revision": written.model.revision})
 
     async def _wait(self, request: Request, caller: Caller) -> Response:
         asked = urllib.parse.parse_qs(request.query)
