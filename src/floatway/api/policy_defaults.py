@@ -161,7 +161,9 @@ def _routers() -> Iterator[tuple[str, str]]:
             f"{action}:external_gateway_info:enable_snat",
             f"{action}:external_gateway_info:external_fixed_ips",
         )
-    yield from _for(_ADMIN, "get_router:distributed", "get_router:ha")
+    yield from _for(_ADMIN, "get_router:distributed")
+    # no router is: clients that find the extension missing expect to read that, whoever they are
+    yield from _for("", "get_router:ha")
     yield from _for(
         _ADMIN_MEMBER, "add_router_interface", "remove_router_interface", "add_extraroutes", "remove_extraroutes"
     )

@@ -31,7 +31,7 @@ NOT_YET = (
     *("delete_segment", "pvlan", "evpn", "external_gateways", "default_route", "port:hints", "port:trusted"),
     *("resource_request", "data_plane_status", "default_statefulness", "leak_routes"),
 )
-OURS = {"update_security_group_rule"}
+OURS = {"update_security_group_rule", "get_router:ha"}
 NOUNS: dict[str, Noun] = nouns(Settings())
 ADMIN = Caller(user_id="a", project_id="admins", roles=frozenset({"admin", "member", "reader"}), is_admin=True)
 READER = Caller(user_id="r", project_id=PROJECT, roles=frozenset({"reader"}))
