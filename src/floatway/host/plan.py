@@ -36,15 +36,24 @@ def plan(observed: HostState, desired: HostState) -> Plan:
     have = owned(observed, desired)
     if have == desired:
         return Plan()
-    absent = [
-        link
-        for link in desired.table(Link).values()
-        if link.kind == "foreign" and observed.get(Link, *link.key) is None
-    ]
+    absent = _absent(observed, desired)
     want = _without_absent(desired, have, absent)
     change = change_of(observed, have, want)
     steps = tuple(step for phase in _PHASES for step in phase(change))
     return Plan(steps=steps, waiting=tuple(link.name for link in absent))
+
+
+def attainable(observed: HostState, desired: HostState) -> HostState:
+    """What is there after :func:`plan` was run: all that is wanted but for what waits for a device of somebody else's."""
+    return _without_absent(desired, observed, _absent(observed, desired))
+
+
+def _absent(observed: HostState, desired: HostState) -> list[Link]:
+    return [
+        link
+        for link in desired.table(Link).values()
+        if link.kind == "foreign" and observed.get(Link, *link.key) is None
+    ]
 
 
 def _without_absent(desired: HostState, have: HostState, absent: list[Link]) -> HostState:

@@ -170,7 +170,7 @@ class Socket:
         outcomes: list[NetlinkError | None] = []
         while len(outcomes) < count:
             data = self._socket.recv(_RECEIVE)
-            for kind, flags, sequence, payload in _messages(data):
+            for kind, flags, sequence, payload in messages(data):
                 if kind == _ERROR and first <= sequence < first + count:
                     outcomes.append(_error(flags, payload))
         return outcomes
@@ -186,12 +186,13 @@ class Socket:
         return self._sequence
 
     def _receive(self, sequence: int) -> Iterator[tuple[int, int, bytes]]:
-        for kind, flags, number, payload in _messages(self._socket.recv(_RECEIVE)):
+        for kind, flags, number, payload in messages(self._socket.recv(_RECEIVE)):
             if number == sequence:
                 yield kind, flags, payload
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """The messages of one datagram: (type, flags, sequence number, body)."""
     offset, end = 0, len(data)
     while offset + 16 <= end:
         length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)

@@ -17,6 +17,7 @@ from floatway.linux import ethtool, ipset, iptables, openflow, ovsdb, rtread, sy
 from floatway.linux import witnesses as witness
 from floatway.linux.connection import HostConnection
 from floatway.linux.errors import LinuxError, NetlinkError, ObserveError
+from floatway.linux.netlink import Socket
 from floatway.linux.rtread import LinkRow
 from floatway.linux.spawn import Later
 
@@ -67,10 +68,14 @@ def _observe(conn: HostConnection, sysctls: Iterable[tuple[str, str]], witnesses
     return _state(records)
 
 
-def host_links(conn: HostConnection) -> list[Link]:
-    """The devices of the host's own namespace alone, far ends out of sight."""
-    rows: Rows = {"": rtread.links(conn.handle("").route)}
-    return [link for link in _links(conn, rows, frozenset()) if isinstance(link, Link)]
+def links_named(conn: HostConnection, names: Iterable[str]) -> list[Link]:
+    """Those of these devices of the host's own namespace that are there, far ends out of sight."""
+    sock = conn.handle("").route
+    found = ((row, rtread.link_at(sock, row.master_index)) for name in names if (row := rtread.link_named(sock, name)))
+    return [
+        link_record(sock, "", row, master=master.name if master else "", peer=("", ""), internal=frozenset())
+        for row, master in found
+    ]
 
 
 def _state(records: Iterable[Record]) -> HostState:
@@ -89,29 +94,36 @@ def _links(conn: HostConnection, rows: Rows, internal: frozenset[str]) -> Iterab
         names = {row.index: row.name for row in devices}
         sock = conn.handle(space).route
         for row in devices:
-            if _orphan(space, row, in_root, internal):
+            if orphan(space, row, in_root, internal):
                 yield Opaque(
                     source=f"ip -n {space} link", line=f"{row.name}: NO-CARRIER, left by an earlier ovs-vswitchd"
                 )
                 continue
-            peer_space, peer = peers.get((space, row.index), ("", ""))
-            kind = _kind(space, row, internal, bool(peer))
-            yield Link(
-                netns=space,
-                name=row.name,
-                kind=kind,
-                mac=row.mac,
-                mtu=row.mtu,
-                up=row.up,
-                master=names.get(row.master_index, "") if row.master_index else "",
-                peer_netns=peer_space,
-                peer=peer,
-                alias=row.alias,
-                tx_checksum=ethtool.tx_checksum(sock, row.name) if row.kind == "veth" else True,
-            )
+            master = names.get(row.master_index, "") if row.master_index else ""
+            peer = peers.get((space, row.index), ("", ""))
+            yield link_record(sock, space, row, master=master, peer=peer, internal=internal)
 
 
-def _orphan(space: str, row: LinkRow, in_root: set[str], internal: frozenset[str]) -> bool:
+def link_record(
+    sock: Socket, space: str, row: LinkRow, *, master: str, peer: tuple[str, str], internal: frozenset[str]
+) -> Link:
+    """The record of a device. ``peer`` is the namespace and name of the far end, ``internal`` the names of Open vSwitch's devices."""
+    return Link(
+        netns=space,
+        name=row.name,
+        kind=_kind(space, row, internal, bool(peer[1])),
+        mac=row.mac,
+        mtu=row.mtu,
+        up=row.up,
+        master=master,
+        peer_netns=peer[0],
+        peer=peer[1],
+        alias=row.alias,
+        tx_checksum=ethtool.tx_checksum(sock, row.name) if row.kind == "veth" else True,
+    )
+
+
+def orphan(space: str, row: LinkRow, in_root: set[str], internal: frozenset[str]) -> bool:
     """With the userspace datapath an internal port is a tap that outlives a killed vswitchd; the next one makes a new tap in the
     host's own namespace. The old one, without a carrier, is no longer the port: the new one must be moved in its place."""
     return bool(space) and row.kind == "tun" and not row.carrier and row.name in internal and row.name in in_root

@@ -4,6 +4,7 @@ Interface indexes are resolved to names here and go no further. IPv4 only. What 
 rule by mark) becomes an Opaque record, so that the tracer answers "unknown" instead of guessing.
 """
 
+import errno
 import socket
 import struct
 import sys
@@ -13,7 +14,8 @@ from functools import lru_cache
 import msgspec
 
 from floatway.host.records import Address, BridgeFdb, Neighbour, Opaque, Route, Rule
-from floatway.linux.netlink import Socket, attributes, read_i32, read_text, read_u32, u32
+from floatway.linux.errors import NetlinkError
+from floatway.linux.netlink import Socket, attributes, read_i32, read_text, read_u32, text, u32
 
 RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH, RTM_GETRULE, RTM_GETNSID = 18, 22, 26, 30, 34, 90
 RTM_GETNEIGHTBL = 66
@@ -24,7 +26,7 @@ NDMSG = struct.Struct("=BxHiHBB")
 RULE = struct.Struct("=BBBBBBBBI")
 IFF_UP, IFF_LOWER_UP = 0x1, 0x10000
 _ARPHRD_LOOPBACK = 772
-_IFLA_EXT_MASK, _SKIP_STATS = 29, 1 << 3
+_IFLA_IFNAME, _IFLA_EXT_MASK, _SKIP_STATS = 3, 29, 1 << 3
 _AF_BRIDGE = 7
 
 SCOPES = {0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}
@@ -100,11 +102,32 @@ def ip_text(raw: bytes) -> str:
 def links(sock: Socket) -> list[LinkRow]:
     """All devices of the socket's namespace."""
     request = IFINFO.pack(0, 0, 0, 0, 0) + u32(_IFLA_EXT_MASK, _SKIP_STATS)
-    return [_link_row(body) for _, body in sock.dump(RTM_GETLINK, request)]
+    return [link_row(body) for _, body in sock.dump(RTM_GETLINK, request)]
+
+
+def link_named(sock: Socket, name: str) -> LinkRow | None:
+    """The device of this name, None when there is none."""
+    return _one_link(sock, IFINFO.pack(0, 0, 0, 0, 0) + text(_IFLA_IFNAME, name))
+
+
+def link_at(sock: Socket, index: int) -> LinkRow | None:
+    """The device of this number, None when there is none."""
+    return _one_link(sock, IFINFO.pack(0, 0, index, 0, 0))
+
+
+def _one_link(sock: Socket, body: bytes) -> LinkRow | None:
+    try:
+        _, answer = sock.ask(RTM_GETLINK, body + u32(_IFLA_EXT_MASK, _SKIP_STATS))
+    except NetlinkError as error:
+        if error.errno in (errno.ENODEV, errno.ENXIO):
+            return None
+        raise
+    return link_row(answer)
 
 
 @lru_cache(maxsize=4096)  # a device that did not change is described by the same bytes, 60 attributes in 1.5 KiB
-def _link_row(body: bytes) -> LinkRow:
+def link_row(body: bytes) -> LinkRow:
+    """A device as a message about it describes it."""
     _, kind, index, flags, _ = IFINFO.unpack_from(body)
     got = attributes(body, IFINFO.size)
     info = attributes(got[18]) if 18 in got else {}

@@ -1,0 +1,269 @@
+"""What of a host somebody touched, and a second look at just that.
+
+    watch ──▶ Touched(links={"tap6f…"}, chains={"qrouter-…"}, bridges={"br-int"})
+                        │
+    last view ──observe_touched──▶ the same view but for what was touched: 1 ms instead of a look at everything
+
+Names only say where to look, never what happened there: what was heard may be long past, and much is heard twice. What could not
+be heard (a setting, a member of a set that took another's place) is found by a look at ``everything`` now and then.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from floatway.host.records import (
+    Address,
+    Chain,
+    Flow,
+    Ipset,
+    Link,
+    Neighbour,
+    Netns,
+    OvsBridge,
+    OvsPort,
+    Record,
+    Route,
+    Rule,
+    Sysctl,
+)
+from floatway.host.state import HostState, Key
+from floatway.linux import ipset, iptables, openflow, ovsdb, rtread, sysctl
+from floatway.linux.connection import HostConnection
+from floatway.linux.errors import LinuxError, ObserveError
+from floatway.linux.observe import link_record, observe, orphan
+from floatway.linux.rtread import LinkRow
+from floatway.linux.spawn import Later
+
+__all__ = ["EVERYTHING", "NOTHING", "Touched", "observe_touched"]
+
+_ADDRESSING: tuple[type[Record], ...] = (Link, Address, Route, Rule, Neighbour)
+_IN_NAMESPACE: tuple[type[Record], ...] = (*_ADDRESSING, Sysctl, Ipset, Chain)
+Belongs = Callable[[Any], bool]
+
+
+class Touched(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where to look. ``namespaces`` came, went or were made anew; ``links`` are devices of the host's own namespace; ``addressing``,
+    ``chains``, ``sets`` and ``settings`` name namespaces ("" the host's own); ``bridges`` those whose flows changed; ``database`` is
+    Open vSwitch's."""
+
+    namespaces: frozenset[str] = frozenset()
+    links: frozenset[str] = frozenset()
+    addressing: frozenset[str] = frozenset()
+    chains: frozenset[str] = frozenset()
+    sets: frozenset[str] = frozenset()
+    settings: frozenset[str] = frozenset()
+    bridges: frozenset[str] = frozenset()
+    database: bool = False
+    everything: bool = False
+
+    def __bool__(self) -> bool:
+        return self != NOTHING
+
+    def __or__(self, other: "Touched") -> "Touched":
+        return Touched(**{name: getattr(self, name) | getattr(other, name) for name in self.__struct_fields__})
+
+
+NOTHING = Touched()
+EVERYTHING = Touched(everything=True)
+
+
+def observe_touched(
+    conn: HostConnection, last: HostState, touched: Touched, settings: Iterable[tuple[str, str]] | None = None
+) -> HostState:
+    """The last view with what was touched looked at again; ``last`` itself when nothing of it differs. ``settings`` are the
+    (namespace, name) pairs that are wanted (None: those in ``last``). Raises ObserveError, which says what could not be read."""
+    wanted = [record.key for record in last.records(Sysctl)] if settings is None else list(settings)
+    if touched.everything:
+        return observe(conn, sysctls=[(str(netns), str(name)) for netns, name in wanted])
+    try:
+        return _Look(conn, last, touched, {(str(netns), str(name)) for netns, name in wanted}).state()
+    except (LinuxError, OSError) as error:
+        raise ObserveError(f"cannot read what changed on the host: {error}") from error
+
+
+class _Look:
+    """One second look. Collects what is there now and, for each type of record, which of the earlier ones it stands for."""
+
+    def __init__(self, conn: HostConnection, last: HostState, touched: Touched, wanted: set[tuple[str, str]]) -> None:
+        self.conn = conn
+        self.last = last
+        self.touched = touched
+        self.wanted = wanted
+        self.found: list[Record] = []
+        self.scopes: list[tuple[type[Record], Belongs]] = []
+        self.present = set(conn.namespaces())
+        self._numbers: dict[str, dict[int, str]] = {}
+
+    def state(self) -> HostState:
+        """The new view."""
+        touched = self.touched
+        here = touched.namespaces & self.present
+        gone = touched.namespaces - self.present
+        self._replace(Netns, lambda record: record.name in touched.namespaces)
+        self.found += (Netns(name=name) for name in here)
+        for kind in _IN_NAMESPACE:
+            self._replace(kind, lambda record: record.netns in gone)
+        internal = self._database() if touched.database else self._known_internal()
+        # The tools start first and work while this thread talks to the kernel.
+        later: list[Later[Any]] = [
+            self._chains(self._reachable(touched.chains | here)),
+            self._sets(self._reachable(touched.sets | here)),
+            self._flows(self._flow_bridges()),
+        ]
+        spaces = self._reachable(touched.addressing | here | self._around(gone))
+        self._addressing(spaces, internal)
+        if "" not in spaces:
+            self._links(touched.links, internal)
+        self._settings(self._reachable(touched.settings | here | set(spaces)))
+        for finish in later:
+            self.found += finish()
+        return self._merged()
+
+    def _replace(self, kind: type[Record], belongs: Belongs) -> None:
+        self.scopes.append((kind, belongs))
+
+    def _reachable(self, names: Iterable[str]) -> list[str]:
+        return sorted(name for name in names if not name or name in self.present)
+
+    def _around(self, gone: frozenset[str]) -> set[str]:
+        """Where else to look: a namespace takes the far ends of its devices with it, and a device of Open vSwitch that turns up
+        among the host's own is missing where it belongs."""
+        if not gone and not self.touched.links:
+            return set()
+        links = self.last.records(Link, lambda link: link.netns != "")
+        return {
+            link.netns
+            for link in links
+            if link.peer_netns in gone or (link.kind == "internal" and link.name in self.touched.links)
+        }
+
+    def _database(self) -> frozenset[str]:
+        if not self.conn.has_ovs:
+            return self._known_internal()
+        tables = self.conn.ovs_tables()
+        self._replace(OvsBridge, lambda _: True)
+        self._replace(OvsPort, lambda _: True)
+        self.found += ovsdb.records(tables)
+        return ovsdb.internal_names(tables)
+
+    def _known_internal(self) -> frozenset[str]:
+        ports = self.last.records(OvsPort, lambda port: port.type == "internal")
+        return frozenset([*(port.name for port in ports), *(bridge.name for bridge in self.last.records(OvsBridge))])
+
+    def _flow_bridges(self) -> list[str]:
+        """A port that goes takes its name out of the flows that tell of it: with the database all flows are looked at."""
+        known = {bridge.name for bridge in self.last.records(OvsBridge)}
+        there = (
+            {record.name for record in self.found if isinstance(record, OvsBridge)} if self.touched.database else known
+        )
+        self._replace(Flow, lambda flow: flow.bridge in known - there)
+        wanted = there if self.touched.database else self.touched.bridges & there
+        # Without vswitchd there is nobody to ask; the watch says when there is again.
+        return sorted(name for name in wanted if (self.conn.ovs_rundir / f"{name}.mgmt").exists())
+
+    def _flows(self, bridges: list[str]) -> Callable[[], list[Flow]]:
+        self._replace(Flow, lambda flow: flow.bridge in bridges)
+        return openflow.flows(self.conn, bridges)
+
+    def _chains(self, spaces: list[str]) -> Callable[[], list[Record]]:
+        self._replace(Chain, lambda chain: chain.netns in spaces)
+        return iptables.chains(self.conn, spaces)
+
+    def _sets(self, spaces: list[str]) -> Callable[[], list[Ipset]]:
+        self._replace(Ipset, lambda one: one.netns in spaces)
+        return ipset.sets(self.conn, spaces)
+
+    def _addressing(self, spaces: list[str], internal: frozenset[str]) -> None:
+        for kind in _ADDRESSING:
+            self._replace(kind, lambda record: record.netns in spaces)
+        in_root = {link.name for link in self.last.records(Link, lambda link: link.netns == "")}
+        in_root = {name for name in in_root | self.touched.links if name in internal and self._has("", name)}
+        for space in spaces:
+            sock = self.conn.handle(space).route
+            rows = {row.index: row for row in rtread.links(sock)}
+            names = {index: row.name for index, row in rows.items()}
+            for row in rows.values():
+                if not orphan(space, row, in_root, internal):
+                    self._link(space, row, rows, internal)
+            self.found += rtread.addresses(sock, space, names)
+            self.found += rtread.routes(sock, space, names)
+            self.found += rtread.rules(sock, space)
+            self.found += rtread.neighbours(sock, space, names)
+
+    def _has(self, space: str, name: str) -> bool:
+        return rtread.link_named(self.conn.handle(space).route, name) is not None
+
+    def _links(self, names: frozenset[str], internal: frozenset[str]) -> None:
+        self._replace(Link, lambda link: link.netns == "" and link.name in names)
+        sock = self.conn.handle("").route
+        for name in sorted(names):
+            if (row := rtread.link_named(sock, name)) is not None:
+                self._link("", row, {}, internal)
+        pairs = {pair for pair in self.wanted if pair[0] == "" and any(f".{name}." in pair[1] for name in names)}
+        self._read_settings(pairs)
+
+    def _link(self, space: str, row: LinkRow, rows: dict[int, LinkRow], internal: frozenset[str]) -> None:
+        def named(index: int, where: str = space) -> str:
+            known = rows.get(index) if where == space else None
+            known = known or rtread.link_at(self.conn.handle(where).route, index)
+            return known.name if known else ""
+
+        peer_space, peer = "", ""
+        if row.kind == "veth" and row.peer_index:
+            far = space if row.peer_nsid < 0 else self._space(space, row.peer_nsid)
+            if far is not None and (peer := named(row.peer_index, far)):
+                peer_space = far
+        master = named(row.master_index) if row.master_index else ""
+        sock = self.conn.handle(space).route
+        self.found.append(link_record(sock, space, row, master=master, peer=(peer_space, peer), internal=internal))
+
+    def _space(self, space: str, number: int) -> str | None:
+        """The named namespace that ``space`` knows by this number."""
+        known = self._numbers.get(space)
+        if known is None:
+            known = self._numbers[space] = {}
+            sock = self.conn.handle(space).route
+            for other in {"", *self.present} - {space}:
+                try:
+                    known[rtread.nsid(sock, self.conn.netns_fd(other))] = other
+                except LinuxError:  # it went meanwhile
+                    continue
+        return known.get(number)
+
+    def _settings(self, spaces: list[str]) -> None:
+        self._read_settings({pair for pair in self.wanted if pair[0] in spaces})
+
+    def _read_settings(self, pairs: set[tuple[str, str]]) -> None:
+        if pairs:
+            self._replace(Sysctl, lambda record: record.key in pairs)
+            self.found += sysctl.read(self.conn, pairs)
+
+    def _merged(self) -> HostState:
+        fresh: dict[type[Record], dict[Key, Record]] = {}
+        for record in self.found:
+            fresh.setdefault(type(record), {}).setdefault(record.key, record)
+        removed: list[Record] = []
+        for kind, scopes in self._by_kind():
+            new = fresh.get(kind, {})
+            removed += (
+                record
+                for key, record in self.last.table(kind).items()
+                if key not in new and any(belongs(record) for belongs in scopes)
+            )
+        changed = [
+            record
+            for kind, new in fresh.items()
+            if kind in _IN_NAMESPACE or kind in (Netns, OvsBridge, OvsPort, Flow)
+            for key, record in new.items()
+            if self.last.table(kind).get(key) != record
+        ]
+        state = self.last.without(*removed) if removed else self.last
+        return state.replaced(*changed) if changed else state
+
+    def _by_kind(self) -> Iterator[tuple[type[Record], list[Belongs]]]:
+        kinds: dict[type[Record], list[Belongs]] = {}
+        for kind, belongs in self.scopes:
+            kinds.setdefault(kind, []).append(belongs)
+        return iter(kinds.items())

@@ -1,0 +1,102 @@
+"""What was heard and is not told yet, and when to tell it.
+
+heard by anybody's doing ───────────────▶ now    ─▶ next()
+heard while we work ─▶ later ─ quiet ───▶ now
+an expected device  ────────────────────▶ now    whoever works
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from floatway.linux.touched import Touched
+
+_QUIET, _QUIET_AT_MOST = 0.2, 0.5  # seconds
+_AFTER = 0.03  # seconds in which the kernel and vswitchd still speak of what we have just done
+
+
+class Gathering:
+    """For one asyncio loop. ``ready`` reads what was said and not yet heard."""
+
+    def __init__(self, ready: Callable[[], None]) -> None:
+        self._ready = ready
+        self._loop = asyncio.get_running_loop()
+        self._now: dict[str, set[str]] = {}
+        self._later: dict[str, set[str]] = {}
+        self._expected: frozenset[str] = frozenset()
+        self._owners = 0
+        self._own_until = self._later_since = 0.0
+        self._wake = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def close(self) -> None:
+        """Tell nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def clear(self) -> None:
+        """Forget what was heard so far."""
+        self._now.clear()
+        self._later.clear()
+
+    async def next(self) -> Touched:
+        """All that was heard and may be told; waits for something."""
+        while not self._now:
+            self._wake.clear()
+            await self._wake.wait()
+        heard, self._now = self._now, {}
+        flags = ("database", "everything")
+        fields: dict[str, Any] = {field: field in flags or frozenset(names) for field, names in heard.items()}
+        return Touched(**fields)
+
+    @contextmanager
+    def ours(self) -> Iterator[None]:
+        """See ``Watch.ours``."""
+        self._ready()
+        self._owners += 1
+        try:
+            yield
+        finally:
+            self._ready()
+            self._owners -= 1
+            self._own_until = self._loop.time() + _AFTER
+
+    def expect(self, devices: Collection[str]) -> None:
+        """See ``Watch.expect``."""
+        self._expected = frozenset(devices)
+        for name in self._later.get("links", set()) & self._expected:
+            self.tell("links", name)
+
+    def put(self, touched: Touched) -> None:
+        """Tell all of this."""
+        for field in touched.__struct_fields__:
+            value = getattr(touched, field)
+            for name in [""] if value is True else value or ():
+                self.tell(field, name)
+
+    def heard(self, field: str, name: str) -> None:
+        """Tell this now or, if it is most likely our own doing, when things are quiet."""
+        own = self._owners > 0 or self._loop.time() < self._own_until
+        if not own or (field == "links" and name in self._expected):
+            self.tell(field, name)
+            return
+        if not self._later:
+            self._later_since = self._loop.time()
+        self._later.setdefault(field, set()).add(name)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(
+            min(self._loop.time() + _QUIET, self._later_since + _QUIET_AT_MOST), self._release
+        )
+
+    def tell(self, field: str, name: str) -> None:
+        """Tell this now."""
+        self._now.setdefault(field, set()).add(name)
+        self._wake.set()
+
+    def _release(self) -> None:
+        later, self._later = self._later, {}
+        for field, names in later.items():
+            for name in names:
+                self.tell(field, name)

@@ -1,0 +1,164 @@
+"""Whatever is damaged by hand is heard and mended, by a look at just that; what nobody damaged is left in peace."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from floatway.agent.agent import Agent
+from floatway.agent.reconcile import reconcile
+from floatway.host.commands import commands
+from floatway.host.records import Link, OvsBridge, Sysctl
+from floatway.linux.connection import HostConnection
+from floatway.linux.observe import observe
+from floatway.linux.touched import EVERYTHING, Touched
+from floatway.linux.watch import Watch
+from kernel.damage import damages
+from kernel.reference_host import HOST, reference, start, taps
+from kernel.support import kill_vswitchd, sh, start_vswitchd
+
+pytestmark = pytest.mark.kernel
+UNHEARD = {"sysctl"}
+"""Most settings change without a word: they are found by the look at everything now and then."""
+LIMIT = 30.0  # seconds: a test that waits longer has failed
+
+
+class Host:
+    """A watched host with an agent that mends what it hears of."""
+
+    def __init__(self, conn: HostConnection, agent: Agent, watch: Watch) -> None:
+        self.conn, self.agent, self.watch = conn, agent, watch
+        self.heard: list[Touched] = []
+
+    async def mend(self) -> bool:
+        """Wait for a touch, look, mend. True when something had to be done."""
+        touched = await self.watch.next()
+        self.heard.append(touched)
+        with self.watch.ours():
+            outcome = self.agent.verify(touched)
+        self.watch.expect(outcome.waiting)
+        return bool(outcome.plan)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Mend until the condition holds."""
+        async with asyncio.timeout(LIMIT):
+            while not condition():
+                await self.mend()
+
+    async def quiet(self) -> None:
+        """Look at all that is heard until nothing is for a while, and nothing of it had to be mended."""
+        while True:
+            try:
+                async with asyncio.timeout(1.0):
+                    done = await self.mend()
+            except TimeoutError:
+                return
+            assert not done, self.agent.last.plan if self.agent.last else None
+
+
+def watched(story: Callable[[Host], Awaitable[None]]) -> None:
+    """The reference's host, made and watched."""
+    cloud = reference()
+    start(cloud)
+
+    async def run() -> None:
+        with HostConnection() as conn, Agent(HOST, conn) as agent:
+            async with Watch(conn, sweep=0) as watch:
+                with watch.ours():
+                    agent.reconcile(cloud)
+                host = Host(conn, agent, watch)
+                await host.quiet()
+                await story(host)
+
+    asyncio.run(run())
+
+
+def todo(host: Host) -> list[str]:
+    """What a look at all of the host finds to be done."""
+    return [
+        line for step in reconcile(host.conn, reference(), HOST, dry_run=True).plan.steps for line in commands(step)
+    ]
+
+
+def test_every_kind_of_damage_is_heard_and_mended() -> None:
+    async def story(host: Host) -> None:
+        chance = random.Random(1)
+        for kind, choices in damages(observe(host.conn)).items():
+            if kind in UNHEARD or not choices:
+                continue
+            command = chance.choice(choices)
+            sh(command)
+            assert todo(host), f"{kind}: {command}: no damage"
+            host.heard.clear()
+            try:
+                await host.until(lambda: not todo(host))
+            except TimeoutError:
+                pytest.fail(f"{kind}: {command}: {host.heard}\n{todo(host)}")
+            await host.quiet()
+            assert not todo(host)
+
+    watched(story)
+
+
+def test_nothing_is_heard_where_nothing_happens() -> None:
+    async def story(host: Host) -> None:
+        host.heard.clear()
+        sh("ping -c 1 -W 1 -I lo 127.0.0.1 >/dev/null")
+        await host.quiet()
+        assert host.heard == []
+
+    watched(story)
+
+
+def test_a_tap_is_taken_as_soon_as_it_is_there() -> None:
+    async def story(host: Host) -> None:
+        (tap, *_) = taps(reference())
+        sh(f"ip link del {tap}")
+        await host.until(lambda: host.agent.last is not None and host.agent.last.waiting == (tap,))
+        with host.watch.ours():  # whatever the agent does meanwhile
+            sh(f"ip link add {tap} type veth peer name other && ip link set {tap} up")
+            async with asyncio.timeout(LIMIT):
+                touched = await host.watch.next()
+        assert tap in touched.links
+        assert host.agent.verify(touched).waiting == ()
+        assert observe(host.conn).records(Link, lambda link: link.name == tap)[0].master == f"qbr{tap[3:]}"
+
+    watched(story)
+
+
+def test_open_vswitch_is_killed_and_comes_back() -> None:
+    async def story(host: Host) -> None:
+        kill_vswitchd()
+        start_vswitchd()
+        await host.until(lambda: not todo(host))
+        await host.quiet()
+        sh("ovs-ofctl -O OpenFlow14 del-flows br-int")  # is still heard
+        await host.until(lambda: not todo(host))
+
+    watched(story)
+
+
+def test_a_setting_is_mended_by_a_look_at_everything() -> None:
+    async def story(host: Host) -> None:
+        settings = host.agent.verify(EVERYTHING).desired.records(Sysctl)
+        for one in random.Random(2).sample(settings, 3):
+            inside = f"ip netns exec {one.netns} " if one.netns else ""
+            sh(f"{inside}sysctl -qw {one.name}={0 if one.value != '0' else 1}")
+        assert host.agent.verify(EVERYTHING).plan
+        assert not host.agent.verify(EVERYTHING).plan
+
+    watched(story)
+
+
+def test_bridges_of_others_are_not_listened_to() -> None:
+    async def story(host: Host) -> None:
+        sh("ovs-vsctl add-br other -- set bridge other datapath_type=netdev protocols=OpenFlow10,OpenFlow14")
+        await host.quiet()
+        host.heard.clear()
+        sh("ovs-ofctl -O OpenFlow14 add-flow other priority=7,actions=drop")
+        await host.quiet()
+        assert host.heard == []
+        assert observe(host.conn).get(OvsBridge, "other")
+
+    watched(story)
