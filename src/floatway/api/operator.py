@@ -5,6 +5,7 @@ GET    wait?revision=N&timeout=S&host=H      200 once the hosts concerned have a
 GET    hosts, hosts/H                        who is connected, where each stands, what failed     administrators
 POST   hosts/H/tokens                        lets a host join, once, within an hour               administrators
 DELETE hosts/H/key                           lets nobody speak for it any more                    administrators
+GET    cloud                                 all of it, as hosts realise it                       administrators
 POST   cloud                                 a cloud with its ids, all or nothing                 administrators
 """
 
@@ -23,6 +24,7 @@ from floatway.control.caller import Caller
 from floatway.control.decide.host_keys import JOINING_SECONDS
 from floatway.control.decide.load import load
 from floatway.control.errors import ApiError, bad_request, forbidden
+from floatway.control.view import cloud_view
 from floatway.model.cloud import Cloud
 
 __all__ = ["Operator"]
@@ -80,6 +82,10 @@ class Operator:
                     raise ApiError(404, "HostNotFound", f"Host {host} has no key.")
                 self._hub.forget(host)
                 return NO_CONTENT
+            case "GET", ("cloud",):
+                _administrators(caller)
+                model = await self._engine.read()
+                return _json({"revision": model.revision, "cloud": cloud_view(model)})
             case "POST", ("cloud",):
                 _administrators(caller)
                 return await self._load(request)

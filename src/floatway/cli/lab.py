@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from floatway.model.cloud import Cloud
 
 COMMANDS = {
-    "up": Lazy("lab:up", "Raise a cloud: hosts, instances, the network outside."),
+    "up": Lazy("lab:up", "Raise a cloud: server, hosts with agents, instances, the network outside."),
+    "load": Lazy("lab:apply", "Make the lab be another cloud, told through the API."),
     "status": Lazy("lab:status", "What runs."),
     "exec": Lazy("lab:exec_", "Run a command on a host, in an instance, or outside."),
     "shell": Lazy("lab:shell", "A shell there."),
@@ -47,18 +48,30 @@ def lab() -> None:
     """A cloud on this machine. Each host has namespaces and an Open vSwitch of its own; the machine's network is not touched."""
 
 
-@click.command("up", epilog="\b\nExamples:\n  floatway lab up\n  floatway lab up cloud.yaml --lab mine")
+@click.command(
+    "up",
+    epilog="""\b
+Examples:
+  floatway lab up
+  floatway lab up cloud.yaml --lab mine
+  floatway lab up --plain      to break things by hand""",
+)
 @click.argument("file", required=False, type=File)
 @lab_option
+@click.option("--plain", is_flag=True, help="No server and no agents: nothing repairs what you break.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
-def up(file: Path | None, lab_name: str, quiet: bool) -> None:
-    """Raise the cloud in FILE, or the reference cloud. Ends when every host is as the cloud wants it."""
+def up(file: Path | None, lab_name: str, plain: bool, quiet: bool) -> None:
+    """Raise the cloud in FILE, or the reference cloud. Ends when every host is as the cloud wants it.
+
+    A server speaks the Networking API, and each host has its agent: what an OpenStack client changes, packets obey. With --plain
+    the hosts are made once, and what is broken by hand stays broken until "floatway lab apply".
+    """
     from floatway.lab import lab as labs
 
     cloud = read(file)
     need_root()
     tell = lines(quiet)
-    raised = labs.up(cloud, name=lab_name, progress=tell)
+    raised = labs.up(cloud, name=lab_name, progress=tell, with_server=not plain)
     tell(f"lab {lab_name} is up: {', '.join(raised.nodes)}")
 
 
@@ -128,7 +141,13 @@ def apply(file: Path | None, lab_name: str, executor: "Executor", as_json: bool)
 
     cloud = read(file) if file else None
     raised = load(lab_name)
-    show_applied(labs.apply(raised, cloud or labs.cloud_of(lab_name), executor=executor), as_json)
+    outcomes = labs.apply(raised, cloud or labs.cloud_of(lab_name), executor=executor)
+    if raised.server is None:
+        show_applied(outcomes, as_json)
+    elif as_json:
+        print_json({"url": raised.server.url, "applied": True})
+    else:
+        click.echo(f"told to {raised.server.url}; every host has applied it")
 
 
 @click.command("status", epilog="\b\nExample:\n  floatway lab status --json")
@@ -146,6 +165,9 @@ def status(lab_name: str, as_json: bool) -> None:
     else:
         for node in found.nodes:
             click.echo(f"{node.name:<24} {node.role:<9} {said_of(node)}")
+        if found.serving is not None:
+            health = click.style("up", fg="green") if found.serving else click.style("dead", fg="red")
+            click.echo(f"{'server':<24} {'API':<9} {health}  {found.url}")
     if not found.healthy:
         raise Complaint("not all of the lab lives", mend="floatway lab up    makes it anew")
 

@@ -1,7 +1,11 @@
 """A whole cloud inside one machine: up, down, status, apply. All of it can be killed at any moment; ``down`` still leaves nothing.
 
 /run/floatway/lab/NAME/lab.json      the machines (pid and start time of each init)
-                       cloud.json    the cloud last applied
+                       cloud.json    the cloud last told
+/var/lib/floatway/lab/NAME/          the server's and the agents' files (lab.served)
+
+A served lab has a server and agents, and everything is said through the API; a plain one has neither: its hosts are made
+once, by this process, and nothing repairs what is broken by hand.
 """
 
 import fcntl
@@ -9,14 +13,14 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from floatway.agent.reconcile import Executor, Outcome, reconcile
 from floatway.compile import names
-from floatway.lab import enter, machines, node, ovs, prerequisites
+from floatway.lab import clouds_yaml, enter, machines, node, ovs, prerequisites, served
 from floatway.lab.errors import LabError
 from floatway.lab.node import Node, Role
 from floatway.linux.connection import HostConnection
@@ -35,6 +39,7 @@ class Lab(msgspec.Struct, frozen=True):
     nodes: dict[str, Node]
     fabric: Node
     wires: tuple[Wire, ...] = ()
+    server: served.Server | None = None
 
 
 class NodeStatus(msgspec.Struct, frozen=True):
@@ -55,15 +60,20 @@ class LabStatus(msgspec.Struct, frozen=True):
 
     name: str
     nodes: tuple[NodeStatus, ...]
+    url: str = ""
+    """The Networking API of a served lab."""
+    serving: bool | None = None
+    """Does the server run? None: the lab is plain."""
 
     @property
     def healthy(self) -> bool:
         """Does everything live that should?"""
-        return all(one.alive and one.open_vswitch is not False for one in self.nodes)
+        return self.serving is not False and all(one.alive and one.open_vswitch is not False for one in self.nodes)
 
 
-def up(cloud: Cloud, *, name: str = "default", progress: Progress = lambda _: None) -> Lab:
-    """Raise the cloud; what of it is up already stays up, what has died is made again. Raises LabError, StepFailed, ReconcileError."""
+def up(cloud: Cloud, *, name: str = "default", progress: Progress = lambda _: None, with_server: bool = False) -> Lab:
+    """Raise the cloud, with a server and agents if asked for; what of it is up already stays up, what has died is made again.
+    Raises LabError, StepFailed, ReconcileError."""
     progress("checking what the lab needs")
     prerequisites.require()
     _check(cloud, name)
@@ -77,22 +87,28 @@ def up(cloud: Cloud, *, name: str = "default", progress: Progress = lambda _: No
             _down(name)  # machines of a lab that never got as far as its state file
         lab = known or Lab(name=name, nodes={}, fabric=node.create(name, FABRIC, "fabric"))
         _write(lab)
-        lab, _ = _converge(lab, cloud, progress)
-        return lab
+        if with_server or lab.server is not None:
+            return _serve(lab, cloud, progress)
+        return _converge(lab, cloud, progress)[0]
 
 
 def apply(
     lab: Lab, cloud: Cloud, *, progress: Progress = lambda _: None, executor: Executor = "netlink"
 ) -> dict[str, Outcome]:
-    """Make a running lab be this cloud: machines come and go, every host is reconciled. Gives what each host did."""
+    """Make a running lab be this cloud: machines come and go, every host is reconciled. Gives what each host did; nothing of a
+    served lab, whose agents do it."""
     _check(cloud, lab.name)
     with _locked():
-        return _converge(load(lab.name), cloud, progress, executor)[1]
+        now = load(lab.name)
+        if now.server is not None:
+            _serve(now, cloud, progress)
+            return {}
+        return _converge(now, cloud, progress, executor)[1]
 
 
 def down(name: str = "default") -> None:
     """End every process of the lab; with them go its namespaces, devices and mounts. Then its files. Fine when there is none."""
-    if not BASE.exists() and not any(node.inits(name)):
+    if not BASE.exists() and not (served.VAR / name).exists() and not any(node.inits(name)):
         return
     with _locked():
         _down(name)
@@ -110,9 +126,13 @@ def load(name: str = "default") -> Lab:
 
 
 def cloud_of(name: str = "default") -> Cloud:
-    """The cloud that the lab was last told to be."""
-    load(name)
-    return msgspec.json.decode((BASE / name / "cloud.json").read_bytes(), type=Cloud)
+    """The cloud that the lab is to be: what its server says now, or else what it was last told."""
+    lab = load(name)
+    told = msgspec.json.decode((BASE / name / "cloud.json").read_bytes(), type=Cloud)
+    if lab.server is None or not lab.server.alive:
+        return told
+    now = served.view(lab.server)
+    return msgspec.structs.replace(now, servers=now.servers | told.servers)  # the API does not know instances' names
 
 
 def status(name: str = "default") -> LabStatus:
@@ -137,7 +157,13 @@ def status(name: str = "default") -> LabStatus:
                 ),
             )
         )
-    return LabStatus(name=name, nodes=tuple(found))
+    serving = lab.server
+    return LabStatus(
+        name=name,
+        nodes=tuple(found),
+        url=serving.url if serving else "",
+        serving=serving.alive if serving else None,
+    )
 
 
 def _check(cloud: Cloud, name: str) -> None:
@@ -151,7 +177,40 @@ def _check(cloud: Cloud, name: str) -> None:
 def _converge(
     lab: Lab, cloud: Cloud, progress: Progress, executor: Executor = "netlink"
 ) -> tuple[Lab, dict[str, Outcome]]:
-    """Machines first, then the hosts' state, then the instances (whose taps the hosts then take in)."""
+    """Machines first, then the instances, then the hosts' state."""
+    lab, realised = _machines(lab, cloud, progress)
+    outcomes: dict[str, Outcome] = {}
+    for host in machines.compute_hosts(cloud):
+        progress(f"host {host.name}: bridges, namespaces, flows and rules")
+        outcomes[host.name] = enter.call(lab.nodes[host.name], reconcile_here, realised, host.name, executor)
+        if outcomes[host.name].waiting:
+            raise LabError(f"host {host.name} misses devices: {', '.join(outcomes[host.name].waiting)}")
+    return lab, outcomes
+
+
+def _serve(lab: Lab, cloud: Cloud, progress: Progress) -> Lab:
+    """Machines and instances as in a plain lab; the hosts' state is the agents' work, the cloud the server's."""
+    try:
+        before = msgspec.json.decode((BASE / lab.name / "cloud.json").read_bytes(), type=Cloud)
+    except FileNotFoundError:
+        before = Cloud()
+    lab, realised = _machines(lab, cloud, progress)
+    progress("the server")
+    lab = msgspec.structs.replace(lab, server=served.start_server(lab.name, lab.server))
+    assert lab.server is not None
+    _write(lab)
+    for host in machines.compute_hosts(cloud):
+        progress(f"host {host.name}: its agent")
+        served.start_agent(lab.name, lab.server, lab.nodes[host.name], realised.hosts[host.name])
+    progress(f"the cloud, told to {lab.server.url}")
+    served.load(lab.server, realised, before)
+    served.wait_active(lab.server, cloud)
+    progress(f"for OpenStack clients: {clouds_yaml.write(lab.name, lab.server)}")
+    return lab
+
+
+def _machines(lab: Lab, cloud: Cloud, progress: Progress) -> tuple[Lab, Cloud]:
+    """Every machine and its cables, instances plugged; and the cloud with the datapath that this machine has."""
     _replace(lab.name, "cloud.json", msgspec.json.encode(cloud))
     hosts = machines.compute_hosts(cloud)
     kind = ovs.datapath()
@@ -166,7 +225,7 @@ def _converge(
     for name, (role, identity) in wanted.items():
         if name not in nodes:
             nodes[name] = node.create(lab.name, name, role, identity)
-    lab = Lab(name=lab.name, nodes=nodes, fabric=lab.fabric, wires=_wires(cloud))
+    lab = msgspec.structs.replace(lab, nodes=nodes, wires=_wires(cloud))
     _write(lab)
     for host in hosts:
         progress(f"host {host.name}: Open vSwitch ({'kernel' if kind == 'system' else 'userspace'} datapath)")
@@ -176,14 +235,7 @@ def _converge(
     for server in cloud.servers.values():
         progress(f"instance {machines.node_name(server)}")
         machines.wire_instance(nodes[machines.node_name(server)], server, cloud, nodes[server.host])
-    realised = with_datapath(cloud, kind)
-    outcomes: dict[str, Outcome] = {}
-    for host in hosts:
-        progress(f"host {host.name}: bridges, namespaces, flows and rules")
-        outcomes[host.name] = enter.call(nodes[host.name], reconcile_here, realised, host.name, executor)
-        if outcomes[host.name].waiting:
-            raise LabError(f"host {host.name} misses devices: {', '.join(outcomes[host.name].waiting)}")
-    return lab, outcomes
+    return lab, with_datapath(cloud, kind)
 
 
 def with_datapath(cloud: Cloud, kind: str) -> Cloud:
@@ -273,6 +325,8 @@ def _replace(name: str, file: str, data: bytes) -> None:
 
 
 def _down(name: str) -> None:
+    served.stop(name)
+    clouds_yaml.remove(name)
     deadline = time.monotonic() + 30
     while pids := list(node.inits(name)):
         if time.monotonic() > deadline:
@@ -280,8 +334,7 @@ def _down(name: str) -> None:
         for pid in pids:
             node.kill(pid)
     shutil.rmtree(BASE / name, ignore_errors=True)
-    for directory in (BASE, BASE.parent):
-        try:
+    shutil.rmtree(served.VAR / name, ignore_errors=True)
+    for directory in (BASE, BASE.parent, served.VAR, served.VAR.parent):
+        with suppress(OSError):  # another lab is in there
             directory.rmdir()
-        except OSError:
-            break  # another lab is in there
