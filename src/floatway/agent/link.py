@@ -114,7 +114,9 @@ class Link:
         self._host = host
         self._fingerprint = fingerprint.replace(":", "").lower()
         self._cacert = cacert
-        self._headers = [("host", address.host or "localhost"), ("authorization", f"Bearer {key}")]
+        self._headers = [("host", address.host or "localhost")]
+        if key:
+            self._headers.append(("authorization", f"Bearer {key}"))
         self._base = f"/v1/hosts/{urllib.parse.quote(host, safe='')}"
         self._reports: _Wire | None = None
 

@@ -211,6 +211,15 @@ class AgentsConfig(msgspec.Struct, frozen=True, kw_only=True):
     bind: Annotated[str, Meta(description="Address to listen on for agents; empty: no agents over the network.")] = ""
     port: Annotated[int, Meta(ge=0, le=65535, description="TCP port for agents; 0 takes any that is free.")] = 9697
     socket: Annotated[str, Meta(description="Path of a Unix socket for agents of this machine; empty: none.")] = ""
+    tls_certificate: Annotated[
+        str,
+        Meta(description="PEM file; empty: server.tls_certificate, or one of our own making if bind is no loopback."),
+    ] = ""
+    tls_key: Annotated[str, Meta(description="PEM file with the certificate's key.")] = ""
+    urls: Annotated[
+        tuple[str, ...],
+        Meta(description="Where hosts that join are told to find servers; empty: this one, by its name."),
+    ] = ()
     max_connections: Annotated[int, Meta(ge=1, description="Agents' connections; further ones are closed.")] = 10_000
     max_body_bytes: Annotated[int, Meta(ge=1024, description="Longest report.")] = 4 * 1024 * 1024
     heartbeat: Annotated[Seconds, Meta(description="Seconds of silence after which an agent is sent a heartbeat.")] = (

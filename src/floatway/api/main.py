@@ -18,6 +18,7 @@ from floatway.api import logs
 from floatway.api.agents.hub import Hub
 from floatway.api.agents.keys import Keys
 from floatway.api.agents.listener import Listener
+from floatway.api.agents.tls import Identity, identity
 from floatway.api.app import App, Finished, Limits
 from floatway.api.auth import Authenticator, make_authenticator
 from floatway.api.config import AgentsConfig, Config
@@ -69,9 +70,11 @@ async def serve_config(config: Config) -> None:
         _LOG.info("loaded", version=__version__, store=shown(config.store.url), revision=engine.model.revision)
         hub, keys = Hub(engine.model, clock=time.time), Keys(engine)
         engine.listen(hub.moved)
-        app = application(config, engine, metrics, policy, authenticator, operator=Operator(engine, hub, keys))
+        ours = _identity(config)
+        operator = Operator(engine, hub, keys, ours)
+        app = application(config, engine, metrics, policy, authenticator, operator=operator)
         listener = Listener(config.agents, engine, hub, authenticate=keys.authenticate, join=keys.join)
-        await _listen(listener, config.agents)
+        await _listen(listener, config.agents, ours)
         settle()
         await serve(config.server, app)
     finally:
@@ -82,9 +85,16 @@ async def serve_config(config: Config) -> None:
         _LOG.info("stopped", revision=engine.model.revision)
 
 
-async def _listen(listener: Listener, config: AgentsConfig) -> None:
+def _identity(config: Config) -> Identity:
     try:
-        await listener.start()
+        return identity(config)
+    except (OSError, ValueError) as error:
+        raise ServeError(f"agents.tls_certificate: {error}") from error
+
+
+async def _listen(listener: Listener, config: AgentsConfig, ours: Identity) -> None:
+    try:
+        await listener.start(ours.context())
     except OSError as error:
         raise ServeError(f"agents.bind, agents.port, agents.socket: {error.strerror or error}") from error
     if config.bind or config.socket:

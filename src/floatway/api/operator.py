@@ -17,6 +17,7 @@ import msgspec
 from floatway.api.agents.hub import Hub
 from floatway.api.agents.keys import Keys
 from floatway.api.agents.listener import public
+from floatway.api.agents.tls import Identity
 from floatway.api.documents import encode
 from floatway.api.engine import Engine
 from floatway.api.http import NO_CONTENT, Request, Response
@@ -26,6 +27,7 @@ from floatway.control.decide.load import load
 from floatway.control.errors import ApiError, bad_request, forbidden
 from floatway.control.view import cloud_view
 from floatway.model.cloud import Cloud
+from floatway.model.invitation import Invitation
 
 __all__ = ["Operator"]
 
@@ -46,8 +48,9 @@ _LOADED: Final = msgspec.json.Decoder(Loaded)
 class Operator:
     """Answers everything below ``/floatway/v1``."""
 
-    def __init__(self, engine: Engine, hub: Hub, keys: Keys) -> None:
-        """``hub`` follows ``engine``."""
+    def __init__(self, engine: Engine, hub: Hub, keys: Keys, identity: Identity) -> None:
+        """``hub`` follows ``engine``; ``identity`` is what hosts are told of the server."""
+        self._identity = identity
         self._engine = engine
         self._hub = hub
         self._keys = keys
@@ -75,7 +78,10 @@ class Operator:
             case "POST", ("hosts", host, "tokens"):
                 _administrators(caller)
                 secret = await self._keys.invite(host)
-                return _json({"token": {"host": host, "secret": secret, "seconds": JOINING_SECONDS}}, 201)
+                ours = self._identity
+                token = Invitation(host, secret, ours.servers, ours.fingerprint).text
+                told = {"host": host, "secret": secret, "seconds": JOINING_SECONDS, "token": token}
+                return _json({"token": told}, 201)
             case "DELETE", ("hosts", host, "key"):
                 _administrators(caller)
                 if not await self._keys.revoke(host):
