@@ -1,52 +1,77 @@
-"""An agent's hands on a real host: one thread that alone touches kernel and Open vSwitch, and an ear for what others do there."""
+"""An agent's hands on a real host: one thread that alone touches kernel and Open vSwitch, and ears for what others do there.
+
+make(part)    the fast way, or with a look at everything          agent.agent.Agent
+mend()        a look at what was touched, and its repair          linux.watch.Watch hears it
+"""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Final, Self
 
 from floatway.agent.agent import Agent
+from floatway.agent.reconcile import Outcome
 from floatway.agent.work import Done
 from floatway.host.commands import commands
-from floatway.linux.plugged import Plugged
+from floatway.linux.connection import HostConnection
+from floatway.linux.touched import NOTHING, Touched
+from floatway.linux.watch import Watch
 from floatway.model.cloud import Cloud
 
 __all__ = ["HostHands"]
 
-_TOLD = 20
+_TOLD: Final = 20
 """Commands of a repair that are told, at most."""
 
 
 class HostHands:
-    """See ``agent.work.Hands``. Give it back with ``close``."""
+    """See ``agent.work.Hands``. Use as an asynchronous context manager; at its end everything on the host stays."""
 
     def __init__(self, host: str) -> None:
         """``host`` is this one's name."""
-        self._host = host
+        self._conn = HostConnection()
+        self._agent = Agent(host, self._conn)
+        self._watch = Watch(self._conn)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hands")
-        self._agent: Agent | None = None
-        self._made: Cloud | None = None
-        self._plugged = Plugged()
+        self._touched: Touched = NOTHING
+        self._waiting: tuple[str, ...] = ()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self._watch)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._agent.close()
 
     async def make(self, part: Cloud, *, look: bool) -> Done:
         """Make the host be as ``part`` says. Raises as ``Agent.reconcile``."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._make, part, look)
+        act = self._agent.reconcile if look else self._agent.apply
+        return self._done(await self._run(lambda: act(part)), repaired=False)
+
+    async def mend(self) -> Done:
+        """Look again at what was touched, and mend it. Raises as ``Agent.verify``."""
+        touched, self._touched = self._touched, NOTHING
+        before = self._waiting
+        outcome = await self._run(lambda: self._agent.verify(touched))
+        return self._done(outcome, repaired=set(before) <= set(outcome.waiting))
 
     async def damaged(self) -> None:
-        """Return when a device came or went that was not of our making alone."""
-        await self._plugged.next()
+        """Return when something was touched."""
+        self._touched |= await self._watch.next()
 
-    def close(self) -> None:
-        """Let go of the host; everything on it stays."""
-        self._plugged.close()
-        self._thread.shutdown(wait=True, cancel_futures=True)
-        if self._agent is not None:
-            self._agent.close()
+    async def _run(self, act: Callable[[], Outcome]) -> Outcome:
+        with self._watch.ours():
+            return await asyncio.get_running_loop().run_in_executor(self._thread, act)
 
-    def _make(self, part: Cloud, look: bool) -> Done:
-        if self._agent is None:
-            self._agent = Agent(self._host)
-        outcome = self._agent.reconcile(part) if look else self._agent.apply(part)
-        repaired: tuple[str, ...] = ()
-        if self._made is part:
-            repaired = tuple(line for step in outcome.plan.steps for line in commands(step))[:_TOLD]
-        self._made = part
-        return Done(waiting=outcome.waiting, repaired=repaired)
+    def _done(self, outcome: Outcome, *, repaired: bool) -> Done:
+        self._waiting = outcome.waiting
+        self._watch.expect(outcome.waiting)
+        lines = (line for step in outcome.plan.steps for line in commands(step)) if repaired else ()
+        return Done(waiting=outcome.waiting, repaired=tuple(lines)[:_TOLD])

@@ -46,19 +46,20 @@ async def _live(config: AgentConfig) -> None:
     if not links:
         raise AgentError('no server is named: servers = ["https://HOST:9697"]')
     key = _key(Path(config.key_file))
-    hands = HostHands(config.name)
-    worker = Worker(config.as_host, hands, [make(key) for make in links], lambda: described(config), clock=time.time)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     _LOG.info("agent", host=config.name, version=__version__, servers=list(config.servers))
-    working = asyncio.create_task(worker.run())
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
-    working.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await working
-    hands.close()
+    async with HostHands(config.name) as hands:
+        worker = Worker(
+            config.as_host, hands, [make(key) for make in links], lambda: described(config), clock=time.time
+        )
+        working = asyncio.create_task(worker.run())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+        working.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
     _LOG.info("stopped", host=config.name)
 
 

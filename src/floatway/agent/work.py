@@ -1,8 +1,8 @@
 """The agent's life: follow a server, make the host be what it says, tell what has become of it. All three at their own pace.
 
-    follow  ── lines ──▶ Known ── newest part ──▶ work ── Truth ──▶ tell ── Report ──▶ server
-                                                   ▲
-    hands.damaged() ── something was changed ──────┘
+follow  ── lines ──▶ Known ── newest part ──▶ work: make, mend ── Truth ──▶ tell ── Report ──▶ server
+                                               ▲
+hands.damaged() ── somebody touched the host ──┘
 
 Work always takes the newest part, so a burst of changes is one pass. A server that goes away changes nothing here: the last view
 stays, is repaired against damage, and is told anew to the next server. What fails is tried again, later and later.
@@ -50,8 +50,11 @@ class Hands(Protocol):
         """Make the host be as ``part`` says; ``look`` at all of it first, trusting nothing that was known. Raises Exception: it
         could not even be tried (Open vSwitch does not answer, …)."""
 
+    async def mend(self) -> Done:
+        """Look again at what was touched since the last call, and make it be as it was made. Raises as ``make``."""
+
     async def damaged(self) -> None:
-        """Return when something may have been changed that is not as it was made, or a device was plugged."""
+        """Return when something was touched: by others, or by a device that was waited for."""
 
 
 class Worker:
@@ -79,6 +82,8 @@ class Worker:
         self._told: Truth | None = None
         self._described: tuple[dict[str, Any], ...] = ()
         self._look = True
+        self._mend = False
+        self._made: Cloud | None = None
         self._events: list[Event] = []
         self._due: set[tuple[str, str]] = set()
         self._news = asyncio.Event()
@@ -137,8 +142,10 @@ class Worker:
                 continue
             look, self._look = self._look, False
             touched, self.known.touched = self.known.touched, set()
+            mend, self._mend = self._mend, False
+            again = part is self._made and not look
             try:
-                done = await self._hands.make(part, look=look)
+                done = await (self._hands.mend() if again else self._hands.make(part, look=look))
             except Exception as error:
                 _LOG.warning("host not made", error=str(error), tries=failures + 1)
                 self._look = True
@@ -146,7 +153,11 @@ class Worker:
                 self._again(failures)
                 failures += 1
                 continue
+            self._made = part
             self._due |= touched
+            if mend and not again:
+                self._mend = True
+                self._news.set()
             failures = failures + 1 if done.blocked else 0
             if done.blocked:
                 self._again(failures)
@@ -176,7 +187,7 @@ class Worker:
     async def _watch(self) -> None:
         while True:
             await self._hands.damaged()
-            self._look = True
+            self._mend = True
             self._news.set()
 
     # --- tell -------------------------------------------------------------------------------------
