@@ -10,6 +10,7 @@ import codec_suite
 import msgspec
 import store_suite
 import suite
+import watch_suite
 from measure import Figure, Machine, Report, machine
 
 from floatway.cli.progress import lines
@@ -28,6 +29,7 @@ ON_BIG_HOST = {
     "floating-ip": suite.bench_floating_ip,
     "trace": suite.bench_trace,
     "codecs": codec_suite.bench_codecs,
+    "watch": watch_suite.bench_watch,
 }
 
 

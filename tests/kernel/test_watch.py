@@ -9,10 +9,10 @@ import pytest
 from floatway.agent.agent import Agent
 from floatway.agent.reconcile import reconcile
 from floatway.host.commands import commands
-from floatway.host.records import Link, OvsBridge, Sysctl
+from floatway.host.records import Link, OvsBridge, Rule, Sysctl
 from floatway.linux.connection import HostConnection
 from floatway.linux.observe import observe
-from floatway.linux.touched import EVERYTHING, Touched
+from floatway.linux.touched import EVERYTHING, NOTHING, Touched
 from floatway.linux.watch import Watch
 from kernel.damage import damages
 from kernel.reference_host import HOST, reference, start, taps
@@ -95,8 +95,8 @@ def test_every_kind_of_damage_is_heard_and_mended() -> None:
                 await host.until(lambda: not todo(host))
             except TimeoutError:
                 pytest.fail(f"{kind}: {command}: {host.heard}\n{todo(host)}")
-            await host.quiet()
-            assert not todo(host)
+        await host.quiet()
+        assert not todo(host)
 
     watched(story)
 
@@ -134,6 +134,21 @@ def test_open_vswitch_is_killed_and_comes_back() -> None:
         await host.until(lambda: not todo(host))
         await host.quiet()
         sh("ovs-ofctl -O OpenFlow14 del-flows br-int")  # is still heard
+        await host.until(lambda: not todo(host))
+
+    watched(story)
+
+
+def test_without_vswitchd_all_else_is_mended() -> None:
+    async def story(host: Host) -> None:
+        kill_vswitchd()
+        await host.watch.next()
+        (router, *_) = host.agent.verify(NOTHING).desired.records(Rule)
+        sh(f"ip -n {router.netns} rule del prio {router.priority}")
+        async with asyncio.timeout(LIMIT):
+            while not await host.mend():
+                pass
+        start_vswitchd()
         await host.until(lambda: not todo(host))
 
     watched(story)

@@ -8,12 +8,16 @@ Names only say where to look, never what happened there: what was heard may be l
 be heard (a setting, a member of a set that took another's place) is found by a look at ``everything`` now and then.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import socket
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from floatway.host.losses import setting_device
 from floatway.host.records import (
+    WANTED,
     Address,
     Chain,
     Flow,
@@ -74,11 +78,11 @@ def observe_touched(
 ) -> HostState:
     """The last view with what was touched looked at again; ``last`` itself when nothing of it differs. ``settings`` are the
     (namespace, name) pairs that are wanted (None: those in ``last``). Raises ObserveError, which says what could not be read."""
-    wanted = [record.key for record in last.records(Sysctl)] if settings is None else list(settings)
+    wanted = [(one.netns, one.name) for one in last.records(Sysctl)] if settings is None else list(settings)
     if touched.everything:
-        return observe(conn, sysctls=[(str(netns), str(name)) for netns, name in wanted])
+        return observe(conn, sysctls=wanted)
     try:
-        return _Look(conn, last, touched, {(str(netns), str(name)) for netns, name in wanted}).state()
+        return _Look(conn, last, touched, wanted).state()
     except (LinuxError, OSError) as error:
         raise ObserveError(f"cannot read what changed on the host: {error}") from error
 
@@ -86,14 +90,18 @@ def observe_touched(
 class _Look:
     """One second look. Collects what is there now and, for each type of record, which of the earlier ones it stands for."""
 
-    def __init__(self, conn: HostConnection, last: HostState, touched: Touched, wanted: set[tuple[str, str]]) -> None:
+    def __init__(self, conn: HostConnection, last: HostState, touched: Touched, wanted: list[tuple[str, str]]) -> None:
         self.conn = conn
         self.last = last
         self.touched = touched
         self.wanted = wanted
         self.found: list[Record] = []
-        self.scopes: list[tuple[type[Record], Belongs]] = []
+        self.scopes: dict[type[Record], list[Belongs]] = {}
+        self.earlier: list[Record] = []
+        """Earlier records that are looked at again one by one."""
         self.present = set(conn.namespaces())
+        self._bridges: frozenset[str] | None = None
+        """All bridges, where the database was asked."""
         self._numbers: dict[str, dict[int, str]] = {}
 
     def state(self) -> HostState:
@@ -101,9 +109,10 @@ class _Look:
         touched = self.touched
         here = touched.namespaces & self.present
         gone = touched.namespaces - self.present
-        self._replace(Netns, lambda record: record.name in touched.namespaces)
-        self.found += (Netns(name=name) for name in here)
-        for kind in _IN_NAMESPACE:
+        if touched.namespaces:
+            self._replace(Netns, lambda record: record.name in touched.namespaces)
+            self.found += (Netns(name=name) for name in here)
+        for kind in _IN_NAMESPACE if gone else ():
             self._replace(kind, lambda record: record.netns in gone)
         internal = self._database() if touched.database else self._known_internal()
         # The tools start first and work while this thread talks to the kernel.
@@ -112,7 +121,7 @@ class _Look:
             self._sets(self._reachable(touched.sets | here)),
             self._flows(self._flow_bridges()),
         ]
-        spaces = self._reachable(touched.addressing | here | self._around(gone))
+        spaces = self._reachable(touched.addressing | here | self._around(gone, touched.links & internal))
         self._addressing(spaces, internal)
         if "" not in spaces:
             self._links(touched.links, internal)
@@ -122,22 +131,18 @@ class _Look:
         return self._merged()
 
     def _replace(self, kind: type[Record], belongs: Belongs) -> None:
-        self.scopes.append((kind, belongs))
+        self.scopes.setdefault(kind, []).append(belongs)
 
     def _reachable(self, names: Iterable[str]) -> list[str]:
         return sorted(name for name in names if not name or name in self.present)
 
-    def _around(self, gone: frozenset[str]) -> set[str]:
+    def _around(self, gone: frozenset[str], internal: frozenset[str]) -> set[str]:
         """Where else to look: a namespace takes the far ends of its devices with it, and a device of Open vSwitch that turns up
         among the host's own is missing where it belongs."""
-        if not gone and not self.touched.links:
+        if not gone and not internal:
             return set()
         links = self.last.records(Link, lambda link: link.netns != "")
-        return {
-            link.netns
-            for link in links
-            if link.peer_netns in gone or (link.kind == "internal" and link.name in self.touched.links)
-        }
+        return {link.netns for link in links if link.peer_netns in gone or link.name in internal}
 
     def _database(self) -> frozenset[str]:
         if not self.conn.has_ovs:
@@ -146,6 +151,7 @@ class _Look:
         self._replace(OvsBridge, lambda _: True)
         self._replace(OvsPort, lambda _: True)
         self.found += ovsdb.records(tables)
+        self._bridges = frozenset(tables.by_name("Bridge"))
         return ovsdb.internal_names(tables)
 
     def _known_internal(self) -> frozenset[str]:
@@ -155,31 +161,36 @@ class _Look:
     def _flow_bridges(self) -> list[str]:
         """A port that goes takes its name out of the flows that tell of it: with the database all flows are looked at."""
         known = {bridge.name for bridge in self.last.records(OvsBridge)}
-        there = (
-            {record.name for record in self.found if isinstance(record, OvsBridge)} if self.touched.database else known
-        )
-        self._replace(Flow, lambda flow: flow.bridge in known - there)
-        wanted = there if self.touched.database else self.touched.bridges & there
+        if self._bridges is None:
+            wanted = self.touched.bridges & known
+        else:
+            wanted = self._bridges
+            if lost := known - wanted:
+                self._replace(Flow, lambda flow: flow.bridge in lost)
         # Without vswitchd there is nobody to ask; the watch says when there is again.
-        return sorted(name for name in wanted if (self.conn.ovs_rundir / f"{name}.mgmt").exists())
+        return sorted(name for name in wanted if _answers(self.conn.ovs_rundir / f"{name}.mgmt"))
 
     def _flows(self, bridges: list[str]) -> Callable[[], list[Flow]]:
-        self._replace(Flow, lambda flow: flow.bridge in bridges)
+        if bridges:
+            self._replace(Flow, lambda flow: flow.bridge in bridges)
         return openflow.flows(self.conn, bridges)
 
     def _chains(self, spaces: list[str]) -> Callable[[], list[Record]]:
-        self._replace(Chain, lambda chain: chain.netns in spaces)
+        if spaces:
+            self._replace(Chain, lambda chain: chain.netns in spaces)
         return iptables.chains(self.conn, spaces)
 
     def _sets(self, spaces: list[str]) -> Callable[[], list[Ipset]]:
-        self._replace(Ipset, lambda one: one.netns in spaces)
+        if spaces:
+            self._replace(Ipset, lambda one: one.netns in spaces)
         return ipset.sets(self.conn, spaces)
 
     def _addressing(self, spaces: list[str], internal: frozenset[str]) -> None:
+        if not spaces:
+            return
         for kind in _ADDRESSING:
             self._replace(kind, lambda record: record.netns in spaces)
-        in_root = {link.name for link in self.last.records(Link, lambda link: link.netns == "")}
-        in_root = {name for name in in_root | self.touched.links if name in internal and self._has("", name)}
+        in_root = {row.name for row in rtread.links(self.conn.handle("").route)}
         for space in spaces:
             sock = self.conn.handle(space).route
             rows = {row.index: row for row in rtread.links(sock)}
@@ -192,17 +203,14 @@ class _Look:
             self.found += rtread.rules(sock, space)
             self.found += rtread.neighbours(sock, space, names)
 
-    def _has(self, space: str, name: str) -> bool:
-        return rtread.link_named(self.conn.handle(space).route, name) is not None
-
     def _links(self, names: frozenset[str], internal: frozenset[str]) -> None:
-        self._replace(Link, lambda link: link.netns == "" and link.name in names)
+        self.earlier += (link for name in names if (link := self.last.get(Link, "", name)) is not None)
         sock = self.conn.handle("").route
         for name in sorted(names):
             if (row := rtread.link_named(sock, name)) is not None:
                 self._link("", row, {}, internal)
-        pairs = {pair for pair in self.wanted if pair[0] == "" and any(f".{name}." in pair[1] for name in names)}
-        self._read_settings(pairs)
+        if names:
+            self._read_settings([one for one in self.wanted if not one[0] and setting_device(one[1]) in names])
 
     def _link(self, space: str, row: LinkRow, rows: dict[int, LinkRow], internal: frozenset[str]) -> None:
         def named(index: int, where: str = space) -> str:
@@ -233,37 +241,36 @@ class _Look:
         return known.get(number)
 
     def _settings(self, spaces: list[str]) -> None:
-        self._read_settings({pair for pair in self.wanted if pair[0] in spaces})
+        if spaces:
+            self._read_settings([one for one in self.wanted if one[0] in spaces])
 
-    def _read_settings(self, pairs: set[tuple[str, str]]) -> None:
+    def _read_settings(self, pairs: list[tuple[str, str]]) -> None:
         if pairs:
-            self._replace(Sysctl, lambda record: record.key in pairs)
+            self.earlier += (one for pair in pairs if (one := self.last.get(Sysctl, *pair)) is not None)
             self.found += sysctl.read(self.conn, pairs)
 
     def _merged(self) -> HostState:
         fresh: dict[type[Record], dict[Key, Record]] = {}
         for record in self.found:
             fresh.setdefault(type(record), {}).setdefault(record.key, record)
-        removed: list[Record] = []
-        for kind, scopes in self._by_kind():
+        removed = [record for record in self.earlier if record.key not in fresh.get(type(record), {})]
+        for kind, scopes in self.scopes.items():
             new = fresh.get(kind, {})
-            removed += (
-                record
-                for key, record in self.last.table(kind).items()
-                if key not in new and any(belongs(record) for belongs in scopes)
-            )
+            for key, record in self.last.table(kind).items():
+                if key not in new and any(belongs(record) for belongs in scopes):
+                    removed.append(record)
         changed = [
             record
             for kind, new in fresh.items()
-            if kind in _IN_NAMESPACE or kind in (Netns, OvsBridge, OvsPort, Flow)
+            if kind in WANTED
             for key, record in new.items()
             if self.last.table(kind).get(key) != record
         ]
         state = self.last.without(*removed) if removed else self.last
         return state.replaced(*changed) if changed else state
 
-    def _by_kind(self) -> Iterator[tuple[type[Record], list[Belongs]]]:
-        kinds: dict[type[Record], list[Belongs]] = {}
-        for kind, belongs in self.scopes:
-            kinds.setdefault(kind, []).append(belongs)
-        return iter(kinds.items())
+
+def _answers(path: Path) -> bool:
+    """Does somebody listen there? A killed daemon leaves its socket's name behind."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
+        return sock.connect_ex(str(path)) == 0
