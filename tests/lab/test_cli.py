@@ -95,6 +95,7 @@ def test_unknown_instance_is_bad_input() -> None:
 
 def test_break_find_plan_mend() -> None:
     assert lab("plan", "--detailed-exitcode").returncode == 0
+    assert lab("pause").stdout == f"paused: the agent of {HOST}\n"
     lab("exec", HOST, "--", "ip", "-n", ROUTER, "rule", "del", "pref", "57481")
     lost = floatway("trace", "--lab", LAB, "test", "--to", "192.168.0.1", "--brief", "--probe")
     assert lost.returncode == 1
@@ -105,3 +106,4 @@ def test_break_find_plan_mend() -> None:
     assert "1 step done" in lab("apply").stdout
     assert "nothing to do" in lab("plan").stdout
     assert floatway("trace", "--lab", LAB, "test", "--to", "192.168.0.1", "--brief", "--probe").returncode == 0
+    assert lab("resume").stdout == f"going on: the agent of {HOST}\n"

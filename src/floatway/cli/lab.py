@@ -29,6 +29,8 @@ COMMANDS = {
     "shell": Lazy("lab:shell", "A shell there."),
     "plan": Lazy("lab:plan", "What would make the lab's hosts as the cloud wants them."),
     "apply": Lazy("lab:apply", "Make them so."),
+    "pause": Lazy("lab:pause", "Stop the agents: nothing repairs what you break."),
+    "resume": Lazy("lab:resume", "Let them go on."),
     "down": Lazy("lab:down", "Leave nothing behind."),
 }
 
@@ -136,18 +138,47 @@ def plan(file: Path | None, lab_name: str, as_json: bool, detailed_exitcode: boo
 @executor_option
 @json_option
 def apply(file: Path | None, lab_name: str, executor: "Executor", as_json: bool) -> None:
-    """Make the running lab be as FILE wants it, or else as it was last told: machines come and go, hosts are reconciled."""
+    """Make the running lab be as FILE wants it, told through the API if it has a server: machines come and go, hosts follow.
+    Without FILE: mend, from here and at once, whatever on the hosts is not as the lab was told."""
     from floatway.lab import lab as labs
 
     cloud = read(file) if file else None
     raised = load(lab_name)
-    outcomes = labs.apply(raised, cloud or labs.cloud_of(lab_name), executor=executor)
+    if cloud is None:
+        show_applied(labs.mend(raised, executor=executor), as_json)
+        return
+    outcomes = labs.apply(raised, cloud, executor=executor)
     if raised.server is None:
         show_applied(outcomes, as_json)
     elif as_json:
         print_json({"url": raised.server.url, "applied": True})
     else:
         click.echo(f"told to {raised.server.url}; every host has applied it")
+
+
+@click.command("pause", epilog="\b\nExample:\n  floatway lab pause")
+@lab_option
+def pause(lab_name: str) -> None:
+    """Stop the agents where they are: what you break stays broken, until "floatway lab resume" or "floatway lab apply"."""
+    _agents(lab_name, stop=True)
+
+
+@click.command("resume", epilog="\b\nExample:\n  floatway lab resume")
+@lab_option
+def resume(lab_name: str) -> None:
+    """Let the agents go on: they hear what was done meanwhile, and mend it."""
+    _agents(lab_name, stop=False)
+
+
+def _agents(lab_name: str, *, stop: bool) -> None:
+    from floatway.lab import served
+
+    raised = load(lab_name)
+    hosts = [node for node in raised.nodes.values() if node.role == "compute"]
+    found = [node.name for node in hosts if served.pause(node, stop=stop)]
+    if not found:
+        raise Complaint("this lab has no agents", where="it was raised with --plain" if raised.server is None else "")
+    click.echo(f"{'paused' if stop else 'going on'}: the agent of {', '.join(found)}")
 
 
 @click.command("status", epilog="\b\nExample:\n  floatway lab status --json")

@@ -106,6 +106,13 @@ def apply(
         return _converge(now, cloud, progress, executor)[1]
 
 
+def mend(lab: Lab, *, executor: Executor = "netlink") -> dict[str, Outcome]:
+    """Make every host be, once and by this process, what the lab's cloud wants: what was broken by hand is mended."""
+    cloud = with_datapath(cloud_of(lab.name), ovs.datapath())
+    hosts = [host for host in machines.compute_hosts(cloud) if host.name in lab.nodes]
+    return {host.name: enter.call(lab.nodes[host.name], reconcile_here, cloud, host.name, executor) for host in hosts}
+
+
 def down(name: str = "default") -> None:
     """End every process of the lab; with them go its namespaces, devices and mounts. Then its files. Fine when there is none."""
     if not BASE.exists() and not (served.VAR / name).exists() and not any(node.inits(name)):

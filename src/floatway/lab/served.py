@@ -24,7 +24,7 @@ from floatway.lab.node import Node, start_time
 from floatway.model.cloud import Cloud
 from floatway.model.resources import Host
 
-__all__ = ["VAR", "Server", "load", "start_agent", "start_server", "stop", "view"]
+__all__ = ["VAR", "Server", "load", "pause", "start_agent", "start_server", "stop", "view", "wait_active"]
 
 VAR = Path("/var/lib/floatway/lab")
 PORT = 9696
@@ -144,6 +144,24 @@ def _spawn_agent(config: str, log: str) -> None:
         cwd="/",
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
     )
+
+
+def pause(node: Node, *, stop: bool) -> bool:
+    """Have the agent of a compute host do nothing (SIGSTOP), or go on; whether there is one."""
+    return enter.call(node, _signal_agent, signal.SIGSTOP if stop else signal.SIGCONT)
+
+
+def _signal_agent(number: int) -> bool:
+    found = False
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+        except OSError:
+            continue
+        if words[1:4] == [b"-m", b"floatway", b"agent"]:
+            os.kill(int(entry.name), number)
+            found = True
+    return found
 
 
 def load(server: Server, cloud: Cloud, before: Cloud) -> None:
