@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 
 from floatway.agent.agent import Agent
@@ -123,6 +124,30 @@ def test_a_tap_is_taken_as_soon_as_it_is_there() -> None:
         assert tap in touched.links
         assert host.agent.verify(touched).waiting == ()
         assert observe(host.conn).records(Link, lambda link: link.name == tap)[0].master == f"qbr{tap[3:]}"
+
+    watched(story)
+
+
+def test_what_is_there_when_it_is_wanted_first_is_taken_without_a_look_at_everything() -> None:
+    cloud = reference()
+    (tap, *_) = taps(cloud)
+    port = next(one for one in cloud.ports.values() if one.id.startswith(tap[3:]))
+    ports = {key: one for key, one in cloud.ports.items() if one is not port}
+    without = msgspec.structs.replace(cloud, ports=ports, floating_ips={})
+
+    async def story(host: Host) -> None:
+        host.agent.apply(without)
+        assert host.agent.apply(cloud).waiting == ()
+        assert not todo(host)
+        host.agent.apply(without)
+        sh(f"ip link del {tap}")
+        outcome = host.agent.apply(cloud)
+        assert (outcome.waiting, "observe" in outcome.seconds) == ((tap,), False)
+        outcome = host.agent.apply(msgspec.structs.replace(cloud, floating_ips={}))
+        assert (outcome.waiting, "observe" in outcome.seconds) == ((tap,), False)
+        sh(f"ip link add {tap} type veth peer name other && ip link set {tap} up")
+        assert host.agent.apply(cloud).waiting == ()
+        assert not todo(host)
 
     watched(story)
 

@@ -111,8 +111,8 @@ def link_named(sock: Socket, name: str) -> LinkRow | None:
 
 
 def link_at(sock: Socket, index: int) -> LinkRow | None:
-    """The device of this number, None when there is none."""
-    return _one_link(sock, IFINFO.pack(0, 0, index, 0, 0))
+    """The device of this number, None when there is none; 0 numbers none."""
+    return None if not index else _one_link(sock, IFINFO.pack(0, 0, index, 0, 0))
 
 
 def _one_link(sock: Socket, body: bytes) -> LinkRow | None:
