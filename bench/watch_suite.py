@@ -98,8 +98,9 @@ Mend = Callable[[], Awaitable[tuple[Touched, bool]]]
 def _mender(agent: Agent, watch: Watch) -> Mend:
     async def mend() -> tuple[Touched, bool]:
         touched = await watch.next()
-        with watch.ours():
+        with watch.ours() as did:
             outcome = agent.verify(touched)
+            did(outcome.plan)
         watch.expect(outcome.waiting)
         return touched, bool(outcome.plan)
 

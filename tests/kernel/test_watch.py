@@ -36,8 +36,9 @@ class Host:
         """Wait for a touch, look, mend. True when something had to be done."""
         touched = await self.watch.next()
         self.heard.append(touched)
-        with self.watch.ours():
+        with self.watch.ours() as did:
             outcome = self.agent.verify(touched)
+            did(outcome.plan)
         self.watch.expect(outcome.waiting)
         return bool(outcome.plan)
 

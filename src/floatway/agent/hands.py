@@ -67,8 +67,10 @@ class HostHands:
         self._touched |= await self._watch.next()
 
     async def _run(self, act: Callable[[], Outcome]) -> Outcome:
-        with self._watch.ours():
-            return await asyncio.get_running_loop().run_in_executor(self._thread, act)
+        with self._watch.ours() as did:
+            outcome = await asyncio.get_running_loop().run_in_executor(self._thread, act)
+            did(outcome.plan)
+            return outcome
 
     def _done(self, outcome: Outcome, *, repaired: bool) -> Done:
         self._waiting = outcome.waiting

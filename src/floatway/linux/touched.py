@@ -159,14 +159,11 @@ class _Look:
         return frozenset([*(port.name for port in ports), *(bridge.name for bridge in self.last.records(OvsBridge))])
 
     def _flow_bridges(self) -> list[str]:
-        """A port that goes takes its name out of the flows that tell of it: with the database all flows are looked at."""
         known = {bridge.name for bridge in self.last.records(OvsBridge)}
-        if self._bridges is None:
-            wanted = self.touched.bridges & known
-        else:
-            wanted = self._bridges
-            if lost := known - wanted:
-                self._replace(Flow, lambda flow: flow.bridge in lost)
+        present = known if self._bridges is None else self._bridges
+        if lost := known - present:
+            self._replace(Flow, lambda flow: flow.bridge in lost)
+        wanted = (self.touched.bridges & present) | (present - known)
         # Without vswitchd there is nobody to ask; the watch says when there is again.
         return sorted(name for name in wanted if _answers(self.conn.ovs_rundir / f"{name}.mgmt"))
 
@@ -190,11 +187,13 @@ class _Look:
             return
         for kind in _ADDRESSING:
             self._replace(kind, lambda record: record.netns in spaces)
-        in_root = {row.name for row in rtread.links(self.conn.handle("").route)}
+        root = self.conn.handle("").route
         for space in spaces:
             sock = self.conn.handle(space).route
             rows = {row.index: row for row in rtread.links(sock)}
             names = {index: row.name for index, row in rows.items()}
+            silent = {row.name for row in rows.values() if not row.carrier and row.name in internal}
+            in_root = {name for name in silent if rtread.link_named(root, name) is not None}
             for row in rows.values():
                 if not orphan(space, row, in_root, internal):
                     self._link(space, row, rows, internal)

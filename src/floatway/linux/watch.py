@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Self
 
 from floatway.host.ownership import is_our_netns
+from floatway.host.steps import Plan
 from floatway.linux import netns
 from floatway.linux.connection import HostConnection
 from floatway.linux.errors import LinuxError
@@ -91,8 +92,9 @@ class Watch:
         """Where to look next; waits until there is something. All that was heard since the last call comes at once."""
         return await self._gathering.next()
 
-    def ours(self) -> AbstractContextManager[None]:
-        """What happens while the block runs is most likely our own doing: it is told when things are quiet."""
+    def ours(self) -> AbstractContextManager[Callable[[Plan], None]]:
+        """What happens while the block runs is most likely our own doing: it is told when things are quiet, but for what the plan
+        explains that was run in the block, if it is given to the function that the block gets."""
         return self._gathering.ours()
 
     def expect(self, devices: Collection[str]) -> None:

@@ -6,13 +6,16 @@ an expected device  ────────────────────
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from floatway.host.steps import OfBundle, Plan, Restore
 from floatway.linux.touched import Touched
 
 _QUIET, _QUIET_AT_MOST = 0.2, 0.5  # seconds
+_UNKNOWN = 1 << 32
 _AFTER = 0.03  # seconds in which the kernel and vswitchd still speak of what we have just done
 
 
@@ -24,6 +27,7 @@ class Gathering:
         self._loop = asyncio.get_running_loop()
         self._now: dict[str, set[str]] = {}
         self._later: dict[str, set[str]] = {}
+        self._counted: Counter[tuple[str, str]] = Counter()
         self._expected: frozenset[str] = frozenset()
         self._owners = 0
         self._own_until = self._later_since = 0.0
@@ -51,12 +55,12 @@ class Gathering:
         return Touched(**fields)
 
     @contextmanager
-    def ours(self) -> Iterator[None]:
+    def ours(self) -> Iterator[Callable[[Plan], None]]:
         """See ``Watch.ours``."""
         self._ready()
         self._owners += 1
         try:
-            yield
+            yield self._did
         finally:
             self._ready()
             self._owners -= 1
@@ -75,8 +79,19 @@ class Gathering:
             for name in [""] if value is True else value or ():
                 self.tell(field, name)
 
-    def heard(self, field: str, name: str) -> None:
-        """Tell this now or, if it is most likely our own doing, when things are quiet."""
+    def _did(self, plan: Plan) -> None:
+        for step in plan.steps:
+            match step:
+                case OfBundle(bridge=bridge, delete=delete, add=add):
+                    self._counted["bridges", bridge] -= len(delete) + len(add)
+                case Restore(netns=netns, text=text):
+                    self._counted["chains", netns] -= text.splitlines().count("COMMIT")
+                case _:
+                    pass
+
+    def heard(self, field: str, name: str, changes: int = 0) -> None:
+        """Tell this now or, if it is most likely our own doing, when things are quiet. ``changes`` is how many there were; 0:
+        nobody knows."""
         own = self._owners > 0 or self._loop.time() < self._own_until
         if not own or (field == "links" and name in self._expected):
             self.tell(field, name)
@@ -84,6 +99,7 @@ class Gathering:
         if not self._later:
             self._later_since = self._loop.time()
         self._later.setdefault(field, set()).add(name)
+        self._counted[field, name] += changes or _UNKNOWN
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_at(
@@ -97,6 +113,8 @@ class Gathering:
 
     def _release(self) -> None:
         later, self._later = self._later, {}
+        counted, self._counted = self._counted, Counter()
         for field, names in later.items():
             for name in names:
-                self.tell(field, name)
+                if counted[field, name]:
+                    self.tell(field, name)

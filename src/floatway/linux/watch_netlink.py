@@ -9,16 +9,25 @@ the kernel keeps by itself. It is dropped here: a device by comparing what is kn
 A device that goes down takes its routes with it without a word about them: every word about a device means all of its namespace.
 """
 
+import ctypes
 import errno
 import socket
-from collections.abc import Callable, Iterator
+import struct
+import sys
+from collections.abc import Iterator
+from typing import Protocol
 
 from floatway.linux import rtread
 from floatway.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE, Socket, attributes, messages
 from floatway.linux.rtread import IFINFO, NDMSG, RTMSG, LinkRow
 
-Heard = Callable[[str, str], None]
-"""What was touched: a field of ``Touched``, and the name in it."""
+
+class Heard(Protocol):
+    """Takes what was touched: a field of ``Touched``, the name in it, and by how many changes (0: unknown)."""
+
+    def __call__(self, field: str, name: str, changes: int = 0) -> None:
+        """Take it."""
+
 
 _LINK, _NEIGH, _ADDR, _ROUTE, _RULE, _NETCONF = 1 << 0, 1 << 2, 1 << 4, 1 << 6, 1 << 7, 1 << 23  # RTNLGRP_*, as bits
 _NFT = 1 << 6  # NFNLGRP_NFTABLES
@@ -26,6 +35,18 @@ _NEWLINK, _DELLINK, _NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE = 16, 17, 20, 21, 2
 _NEWNEIGH, _DELNEIGH, _NEWRULE, _DELRULE, _NEWNETCONF, _DELNETCONF = 28, 29, 32, 33, 80, 81
 _PERMANENT = 0x80
 _RTPROT_KERNEL, _RTM_F_CLONED = 2, 0x200
+_NEWGEN = int.from_bytes(((10 << 8) | 15).to_bytes(2, sys.byteorder), "big")  # NFT_MSG_NEWGEN as a filter reads it
+_ATTACH_FILTER = 26
+_FILTER = b"".join(
+    struct.pack("=HBBI", *instruction)
+    for instruction in (
+        (0x28, 0, 0, 4),  # load the half word at 4: the message's type
+        (0x15, 0, 1, _NEWGEN),  # go on if equal, else skip one
+        (0x06, 0, 0, 0xFFFFFFFF),  # take it
+        (0x06, 0, 0, 0),  # drop it
+    )
+)
+"""A socket filter (bpf(4)): the end of a change comes by itself, after a word about each rule, of which a host has thousands."""
 _RCVBUFFORCE, _RECEIVE = 33, 1 << 17
 
 NeighbourKey = tuple[int, bytes]
@@ -43,7 +64,7 @@ class Namespace:
         groups = _LINK | _NETCONF | (_ADDR | _ROUTE | _RULE | _NEIGH if name else 0)
         self.route = _listener(NETLINK_ROUTE, groups)
         try:
-            self.netfilter = _listener(NETLINK_NETFILTER, _NFT)
+            self.netfilter = _listener(NETLINK_NETFILTER, _NFT, _FILTER)
         except OSError:
             self.route.close()
             raise
@@ -66,9 +87,9 @@ class Namespace:
                 self._message(kind, body, heard)
 
     def hear_netfilter(self, heard: Heard) -> None:
-        """Read, and do not look at, what nf_tables has said: how far the ruleset moved is asked when somebody looks."""
-        for _ in _received(self.netfilter, 1):
-            heard("chains", self.name)
+        """Count the words that end a change of the ruleset: what changed is asked when somebody looks."""
+        for data in _received(self.netfilter, 1):
+            heard("chains", self.name, 0 if data is None else 1)
 
     def _learn(self) -> None:
         """Know the devices and permanent neighbours that are there."""
@@ -130,10 +151,15 @@ def _is_configured(body: bytes) -> bool:
     return bool(protocol != _RTPROT_KERNEL and not flags & _RTM_F_CLONED)
 
 
-def _listener(protocol: int, groups: int) -> socket.socket:
+def _listener(protocol: int, groups: int, program: bytes = b"") -> socket.socket:
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, 1 << 20)
+        if program:
+            code = ctypes.create_string_buffer(program, len(program))
+            sock.setsockopt(
+                socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
+            )
         sock.bind((0, groups))
     except OSError:
         sock.close()

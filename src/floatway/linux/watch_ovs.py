@@ -110,6 +110,9 @@ class Database(_Stream):
                 case {"method": "update", "params": [_, dict(update)]}:
                     self._note(update)
                     heard("database", "")
+                    if any(_unplugged(change) for change in update.get("Interface", {}).values()):
+                        for bridge in self.ours:
+                            heard("bridges", bridge)
                 case {"id": "watch", "result": dict(tables)}:
                     self._note(tables)
                 case _:
@@ -138,6 +141,12 @@ class Database(_Stream):
                 self._bridges[uuid] = row["name"]
             elif "old" not in change or "external_ids" in change["old"]:
                 self._bridges.pop(uuid, None)
+
+
+def _unplugged(change: dict[str, Any]) -> bool:
+    """Has an interface lost its number? Flows that name it tell of a number then, without a change of their own."""
+    old = change.get("old", {})
+    return "new" not in change or isinstance(old.get("ofport"), int)
 
 
 _OFP = struct.Struct("!BBHI")
@@ -175,8 +184,8 @@ class Flows(_Stream):
                 self._say(_ECHO_REPLY, body, number)
             elif kind == _ERROR:
                 raise EndOfStreamError(f"{self.bridge}: no flow monitor: {body[:4].hex()}")
-            elif kind == _MULTIPART_REPLY and body[:2] == b"\0\x10" and _concerns(body[_MULTIPART.size :]):
-                heard("bridges", self.bridge)
+            elif kind == _MULTIPART_REPLY and body[:2] == b"\0\x10" and (count := changes(body[_MULTIPART.size :])):
+                heard("bridges", self.bridge, count)
 
     def _say(self, kind: int, body: bytes, number: int) -> None:
         self.send(_OFP.pack(_VERSION, kind, _OFP.size + len(body), number) + body)
@@ -192,20 +201,18 @@ class Flows(_Stream):
         self._buffer = data[offset:]
 
 
-def _concerns(updates: bytes) -> bool:
-    """Is one of these updates about a flow that was not learned? A full update has its cookie at 16."""
-    offset = 0
+def changes(updates: bytes) -> int:
+    """How many of these updates are about flows that were not learned? A full update has its cookie at 16."""
+    offset = count = 0
     while offset + _UPDATE.size <= len(updates):
         length, event = _UPDATE.unpack_from(updates, offset)
         if length < _UPDATE.size:
-            return True
+            break
         full = event < _ABBREVIATED and length >= 24
-        if not full and event not in (_PAUSED, _RESUMED):
-            return True
-        if full and int.from_bytes(updates[offset + 16 : offset + 24], "big") != LEARN_COOKIE:
-            return True
+        learned = full and int.from_bytes(updates[offset + 16 : offset + 24], "big") == LEARN_COOKIE
+        count += not learned and event not in (_PAUSED, _RESUMED)
         offset += length
-    return False
+    return count
 
 
 class OpenVSwitch:
