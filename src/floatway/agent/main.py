@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import resource
 import signal
 import time
 from collections.abc import Iterator
@@ -37,6 +38,8 @@ def run(config: AgentConfig) -> None:
         AgentError: another one runs, or the key or a server's address is not right.
         LinkError: a server's address is none.
     """
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each namespace takes six
     with _alone(Path(config.lock_file)):
         asyncio.run(_live(config))
 
