@@ -83,6 +83,7 @@ class Worker:
         self._described: tuple[dict[str, Any], ...] = ()
         self._look = True
         self._mend = False
+        self._busy = False
         self._made: Cloud | None = None
         self._events: list[Event] = []
         self._due: set[tuple[str, str]] = set()
@@ -110,7 +111,7 @@ class Worker:
                         tries = 0
                     if self.known.take(delta):
                         self._news.set()
-                    elif self.truth is not None and not self._news.is_set():
+                    elif self.truth is not None and not self._busy and not self._news.is_set():
                         self.truth = msgspec.structs.replace(self.truth, applied=delta.revision)
                         self._to_tell.set()
             except LinkError as error:
@@ -135,6 +136,7 @@ class Worker:
     async def _work(self) -> None:
         failures = 0
         while True:
+            self._busy = False
             await self._news.wait()
             self._news.clear()
             part, revision = self.known.part, self.known.revision
@@ -142,6 +144,7 @@ class Worker:
                 continue
             look, self._look = self._look, False
             touched, self.known.touched = self.known.touched, set()
+            self._busy = True  # a heartbeat that comes now says nothing of what is under way
             mend, self._mend = self._mend, False
             again = part is self._made and not look
             try:
