@@ -1,0 +1,269 @@
+"""Through the API, end to end: what a client changes, packets obey, and the statuses say so, before the next line of the test.
+
+outside 192.168.0.1 -- br-ex -- br-int -- fip -- qrouter -- br-int -- qbr -- test 172.12.10.4 (192.168.10.106)
+                                                                         └── second 172.12.10.9
+"""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from floatway.lab import enter, lab
+from floatway.lab.api import RefusedError, ask, wait_applied, wait_until
+from floatway.lab.served import VAR
+from floatway.model.cloud import Cloud
+from floatway.model.load import load_cloud
+from lab.support import REFERENCE, Sh, lab_name
+
+pytestmark = pytest.mark.lab
+
+NAME = lab_name("served")
+HOST, TEST, SECOND = "cy2-compute02", "172.12.10.4", "172.12.10.9"
+FLOATING, GATEWAY = "192.168.10.106", "192.168.0.1"
+PORT, FLOATING_IP = "8aa5e3b4-6c0b-4d77-8c45-146cacf576ec", "2e9b7c41-0d5f-4b8a-93c6-7f1e2d3c4b06"
+ROUTER, GROUP = "d3218b9c-73bb-4788-87e4-5828625fe586", "15ca6cb4-09b4-418e-aee4-3c0f9d5b7e10"
+EXTERNAL, SUBNET = "eddc07d8-7544-4f3a-b9f4-27f005fb114f", "39f6cf8d-0dc7-45c1-b63b-8cd83623b68d"
+PORT_2 = "9bb5e3b4-6c0b-4d77-8c45-146cacf57602"
+
+
+def with_second(cloud: Cloud) -> Cloud:
+    first = cloud.ports[PORT]
+    server = next(iter(cloud.servers.values()))
+    second = msgspec.structs.replace(server, id="bbc0a6c0-4235-4543-b80d-bf7dcd349f02", name="second")
+    fixed = (msgspec.structs.replace(first.fixed_ips[0], ip_address=SECOND),)
+    port = msgspec.structs.replace(
+        first, id=PORT_2, mac_address="fa:16:3e:ae:b3:02", fixed_ips=fixed, device_id=second.id
+    )
+    return msgspec.structs.replace(
+        cloud, ports={**cloud.ports, port.id: port}, servers={**cloud.servers, second.id: second}
+    )
+
+
+class Served:
+    def __init__(self, raised: lab.Lab) -> None:
+        assert raised.server is not None
+        self.lab, self.url, self.sh = raised, raised.server.url, Sh(raised)
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        return ask(self.url, method, f"/v2.0/{path}", body)
+
+    def change(self, method: str, path: str, body: object = None) -> Any:
+        """Ask, and wait until every host has applied it."""
+        answer = self.ask(method, path, body)
+        wait_applied(self.url)
+        return answer
+
+    def put(self, noun: str, id_: str, **values: Any) -> Any:
+        return self.change("PUT", f"{noun}s/{id_}", {noun: values})[noun]
+
+    def status(self, noun: str, id_: str) -> str:
+        return str(self.ask("GET", f"{noun}s/{id_}")[noun]["status"])
+
+    def out(self, source: str = "test") -> bool:
+        return self.sh.ping(source, GATEWAY)
+
+    def inwards(self, address: str = FLOATING) -> bool:
+        return self.sh.ping("outside", address)
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    yield Served(lab.up(with_second(load_cloud(REFERENCE)), name=NAME, with_server=True))
+    lab.down(NAME)
+
+
+@pytest.fixture(autouse=True)
+def whole(served: Served) -> Iterator[None]:
+    """Every test begins and ends with the cloud as it was told."""
+    yield
+    cloud = with_second(load_cloud(REFERENCE))
+    lab.up(cloud, name=NAME)
+    assert served.out() and served.inwards()
+
+
+def test_it_comes_up_with_its_statuses(served: Served) -> None:
+    assert served.out() and served.inwards() and served.sh.ping("second", TEST)
+    ports = {port["device_owner"]: port["status"] for port in served.ask("GET", "ports")["ports"]}
+    assert ports["compute:nova"] == ports["network:router_interface_distributed"] == "ACTIVE"
+    assert ports["network:floatingip_agent_gateway"] == "ACTIVE"
+    assert served.status("floatingip", FLOATING_IP) == served.status("router", ROUTER) == "ACTIVE"
+    agents = [agent for agent in served.ask("GET", "agents")["agents"] if agent["host"] == HOST]
+    assert {agent["agent_type"] for agent in agents} == {"Open vSwitch agent", "L3 agent"}
+    assert all(agent["alive"] for agent in agents)
+    assert any(agent["configurations"].get("bridge_mappings") == {"physnet1": "br-ex"} for agent in agents)
+
+
+def test_a_floating_ip_goes_comes_and_moves(served: Served) -> None:
+    served.put("floatingip", FLOATING_IP, port_id=None)
+    assert not served.inwards() and served.status("floatingip", FLOATING_IP) == "DOWN"
+    served.put("floatingip", FLOATING_IP, port_id=PORT)
+    assert served.inwards() and served.status("floatingip", FLOATING_IP) == "ACTIVE"
+    served.put("floatingip", FLOATING_IP, port_id=PORT_2)
+    mac = served.sh.text("second", "cat /sys/class/net/eth0/statistics/rx_packets")
+    assert served.inwards()
+    assert int(served.sh.text("second", "cat /sys/class/net/eth0/statistics/rx_packets")) > int(mac)
+    assert served.status("floatingip", FLOATING_IP) == "ACTIVE"
+
+
+def test_a_new_floating_ip_is_there_at_once_and_gone_when_deleted(served: Served) -> None:
+    body = {"floatingip": {"floating_network_id": EXTERNAL, "port_id": PORT_2}}
+    made = served.change("POST", "floatingips", body)["floatingip"]
+    assert served.inwards(made["floating_ip_address"])
+    served.change("DELETE", f"floatingips/{made['id']}")
+    assert not served.inwards(made["floating_ip_address"])
+
+
+def test_a_rule_opens_and_closes(served: Served) -> None:
+    rules = served.ask("GET", f"security-group-rules?security_group_id={GROUP}&protocol=icmp&direction=ingress")
+    (rule,) = rules["security_group_rules"]
+    served.change("DELETE", f"security-group-rules/{rule['id']}")
+    assert not served.inwards()
+    body = {"security_group_id": GROUP, "direction": "ingress", "protocol": "icmp"}
+    served.change("POST", "security-group-rules", {"security_group_rule": body})
+    assert served.inwards()
+
+
+def test_port_security_off_and_on(served: Served) -> None:
+    spoofed = f"ip address add 172.12.10.77/32 dev lo; ping -n -c 1 -W 1 -I 172.12.10.77 {TEST}"
+    route = "ip route replace 172.12.10.77 via 172.12.10.9"
+    served.sh.text("test", route)
+    assert served.sh.run("second", spoofed)[0] != 0
+    served.put("port", PORT_2, security_groups=[], port_security_enabled=False)
+    assert served.sh.run("second", f"ping -n -c 1 -W 1 -I 172.12.10.77 {TEST}")[0] == 0
+    served.put("port", PORT_2, port_security_enabled=True, security_groups=[GROUP])
+    assert served.sh.run("second", f"ping -n -c 1 -W 1 -I 172.12.10.77 {TEST}")[0] != 0
+    served.put("port", PORT_2, allowed_address_pairs=[{"ip_address": "172.12.10.77"}])
+    assert served.sh.run("second", f"ping -n -c 1 -W 1 -I 172.12.10.77 {TEST}")[0] == 0
+    served.put("port", PORT_2, allowed_address_pairs=[])
+    served.sh.text("second", "ip address del 172.12.10.77/32 dev lo")
+    served.sh.text("test", "ip route del 172.12.10.77")
+
+
+def test_an_extra_route_leads_where_it_says(served: Served) -> None:
+    routes = [{"destination": "10.77.0.0/24", "nexthop": SECOND}]
+    served.change("PUT", f"routers/{ROUTER}/add_extraroutes", {"router": {"routes": routes}})
+    shown = served.sh.text(HOST, "ip route get 10.77.0.1", netns=f"qrouter-{ROUTER}")
+    assert f"via {SECOND}" in shown
+    served.change("PUT", f"routers/{ROUTER}/remove_extraroutes", {"router": {"routes": routes}})
+    assert SECOND not in served.sh.run(HOST, "ip route get 10.77.0.1", netns=f"qrouter-{ROUTER}")[1]
+
+
+def test_a_gateway_is_cleared_and_set(served: Served) -> None:
+    served.put("floatingip", FLOATING_IP, port_id=None)
+    served.put("router", ROUTER, external_gateway_info=None)
+    assert not served.out()
+    served.put("router", ROUTER, external_gateway_info={"network_id": EXTERNAL})
+    served.put("floatingip", FLOATING_IP, port_id=PORT)
+    assert served.out() and served.inwards()
+    with pytest.raises(RefusedError):
+        served.put("router", ROUTER, external_gateway_info=None)
+
+
+@pytest.mark.parametrize("noun", ["port", "router"])
+def test_what_is_down_is_down(served: Served, noun: str) -> None:
+    id_ = PORT if noun == "port" else ROUTER
+    served.put(noun, id_, admin_state_up=False)
+    assert not served.out()
+    if noun == "port":
+        assert served.status(noun, id_) == "DOWN"
+    served.put(noun, id_, admin_state_up=True)
+    assert served.out()
+    assert served.status(noun, id_) == "ACTIVE"
+
+
+def readdress(address: str) -> str:
+    """As DHCP would, in the instance."""
+    return f"ip address flush dev eth0; ip address add {address}/24 dev eth0; ip route replace default via 172.12.10.1"
+
+
+def test_an_address_changes(served: Served) -> None:
+    served.put("floatingip", FLOATING_IP, port_id=None)
+    served.put("port", PORT_2, fixed_ips=[{"subnet_id": SUBNET, "ip_address": "172.12.10.10"}])
+    served.sh.text("second", readdress("172.12.10.10"))
+    served.put("floatingip", FLOATING_IP, port_id=PORT_2)
+    assert served.inwards() and served.sh.ping("test", "172.12.10.10")
+    served.put("floatingip", FLOATING_IP, port_id=None)
+    served.put("port", PORT_2, fixed_ips=[{"subnet_id": SUBNET, "ip_address": SECOND}])
+    served.sh.text("second", readdress(SECOND))
+    assert served.sh.ping("second", TEST)
+
+
+def test_a_rename_touches_nothing(served: Served) -> None:
+    before = served.sh.text(HOST, "iptables-save -c | md5sum; ovs-ofctl dump-flows br-int | wc -l")
+    served.put("port", PORT, name="renamed")
+    served.put("router", ROUTER, name="renamed")
+    counted = "iptables-save | grep -v '^#' | sed 's/\\[.*\\]//' | md5sum"
+    first = served.sh.text(HOST, counted)
+    served.put("port", PORT, name="again")
+    assert served.sh.text(HOST, counted) == first
+    assert before and served.out()
+
+
+def test_a_killed_agent_is_no_outage_and_what_came_meanwhile_is_done(served: Served) -> None:
+    ping = f"ping -n -i 0.01 -w 8 -q {GATEWAY}"
+    with enter.popen(served.lab.nodes["test"], ["sh", "-c", ping], text=True) as running:
+        # the process itself, not the shell that starts it again, nor this one
+        served.sh.text(HOST, "pkill -KILL -f '^[^ ]*python[^ ]* -m [f]loatway agent'")
+        body = {"floatingip": {"floating_network_id": EXTERNAL, "port_id": PORT_2}}
+        made = served.ask("POST", "floatingips", body)["floatingip"]
+        wait_until(lambda: served.inwards(made["floating_ip_address"]), "the new floating IP answers")
+        said = running.communicate()[0]
+    assert ", 0% packet loss" in said, said
+    served.change("DELETE", f"floatingips/{made['id']}")
+
+
+def test_a_killed_server_is_no_outage_and_forgets_nothing(served: Served) -> None:
+    body = {"floatingip": {"floating_network_id": EXTERNAL, "port_id": PORT_2}}
+    made = served.ask("POST", "floatingips", body)["floatingip"]
+    server = lab.load(NAME).server
+    assert server is not None
+    ping = f"ping -n -i 0.01 -w 5 -q {GATEWAY}"
+    with enter.popen(served.lab.nodes["test"], ["sh", "-c", ping], text=True) as running:
+        os.kill(server.pid, signal.SIGKILL)
+        assert served.inwards()
+        lab.up(lab.cloud_of(NAME), name=NAME)
+        said = running.communicate()[0]
+    assert ", 0% packet loss" in said, said
+    assert served.ask("GET", f"floatingips/{made['id']}")["floatingip"]["port_id"] == PORT_2
+    wait_applied(served.url)
+    assert served.inwards(made["floating_ip_address"])
+    served.change("DELETE", f"floatingips/{made['id']}")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        f"ip -n qrouter-{ROUTER} rule del pref 57481",
+        f"ip -n qrouter-{ROUTER} route flush table 16",
+        f"ip netns exec qrouter-{ROUTER} iptables -t nat -F",
+        "ovs-ofctl del-flows br-int",
+        "ip link set qbr8aa5e3b4-6c down",
+        "ovs-vsctl del-port br-int qvo8aa5e3b4-6c",
+        f"ip netns delete qrouter-{ROUTER}",
+    ],
+)
+def test_what_is_broken_by_hand_is_mended(served: Served, damage: str) -> None:
+    served.sh.text(HOST, damage)
+    wait_until(served.out, f"packets flow again after: {damage}", seconds=20)
+    log = (VAR / NAME / f"{HOST}.log").read_text()
+    assert '"event":"repaired"' in log
+
+
+def test_a_second_agent_is_refused(served: Served) -> None:
+    config = VAR / NAME / f"{HOST}.toml"
+    command = f"{os.sys.executable} -m floatway agent --config {config}"  # type: ignore[attr-defined]
+    status, said = served.sh.run(HOST, command)
+    assert status == 1 and "an agent runs on this host already, process" in said
+
+
+def test_a_host_reads_and_reports_its_own_part_alone(served: Served) -> None:
+    key = (VAR / NAME / f"{HOST}.key").read_text().strip()
+    curl = ["curl", "-s", "--unix-socket", str(VAR / NAME / "agents.sock"), "-H", f"Authorization: Bearer {key}"]
+    for path, how in (("hosts/other/stream", ["-N"]), ("hosts/other/reports", ["-d", '{"applied":1}'])):
+        said = subprocess.run([*curl, *how, f"http://x/v1/{path}"], capture_output=True, text=True, check=True).stdout
+        assert "NotThisHost" in said
