@@ -51,14 +51,18 @@ def steps(text: str) -> Iterator[Step]:
 
 
 class Client:
-    """The command, kept running."""
+    """The command, kept running; ``environment`` adds to what it is told."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, **environment: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, HERE / "openstack_worker.py"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**plain_environment(), "OS_AUTH_TYPE": "none", "OS_ENDPOINT": url, "PYTHONWARNINGS": "ignore"},
+            env={
+                **plain_environment(),
+                "PYTHONWARNINGS": "ignore",
+                **(environment or {"OS_AUTH_TYPE": "none", "OS_ENDPOINT": url}),
+            },
         )
 
     def run(self, argv: list[str]) -> dict[str, Any]:
