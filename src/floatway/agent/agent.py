@@ -4,33 +4,40 @@
     apply(cloud)       the fast way: trust the last view, plan the difference to the new cloud, run it; verify() later
     verify(touched)    look again at just what somebody touched (``linux.watch``), mend it, take what was waited for
 
+What the host refuses is set apart (``agent.apart``) and left alone until the next reconcile, or until it is wanted otherwise.
 The fast way is exact as long as nobody else changed our things since the last look; verify finds out and mends.
 """
 
 from types import TracebackType
 from typing import Self
 
-from floatway.agent.reconcile import Clock, Outcome, reconcile
+from floatway.agent.apart import Refused, blocked, held, reconcile_apart, still_refused
+from floatway.agent.body import Body, Live
+from floatway.agent.reconcile import Clock, Outcome
 from floatway.compile.allocations import Allocations, allocate
-from floatway.compile.host import Memo, compile_host
+from floatway.compile.host import Memo, compile_host, origins
+from floatway.host.ownership import owned
+from floatway.host.partial import possible
 from floatway.host.plan import attainable
 from floatway.host.plan import plan as make_plan
 from floatway.host.records import Link, Sysctl
 from floatway.host.state import HostState
+from floatway.host.steps import Plan
 from floatway.linux.connection import HostConnection
 from floatway.linux.errors import StepFailed
-from floatway.linux.execute import execute
-from floatway.linux.observe import links_named
-from floatway.linux.touched import Touched, observe_touched
+from floatway.linux.touched import Touched
 from floatway.model.cloud import Cloud
 
 
 class Agent:
     """One host's agent. Use as a context manager."""
 
-    def __init__(self, host: str, conn: HostConnection | None = None) -> None:
+    def __init__(self, host: str, conn: HostConnection | None = None, *, body: Body | None = None) -> None:
+        """``body`` is what stands in for the live host, if anything does."""
         self.host = host
-        self.conn = conn or HostConnection()
+        self._conn = (conn or HostConnection()) if body is None else None
+        self._body: Body = body if body is not None else Live(self._conn or HostConnection())
+        self._refused: tuple[Refused, ...] = ()
         self._last: Outcome | None = None
         self._cloud: Cloud | None = None
         self._memo = Memo()
@@ -45,7 +52,15 @@ class Agent:
 
     def close(self) -> None:
         """Give all handles back."""
-        self.conn.close()
+        if self._conn is not None:
+            self._conn.close()
+
+    @property
+    def conn(self) -> HostConnection:
+        """The way to the live host. Raises RuntimeError where something else stands in for it."""
+        if self._conn is None:
+            raise RuntimeError("there is no live host")
+        return self._conn
 
     @property
     def last(self) -> Outcome | None:
@@ -53,9 +68,15 @@ class Agent:
         return self._last
 
     def reconcile(self, cloud: Cloud) -> Outcome:
-        """Look at the whole host and make it be what the cloud wants. Raises as ``agent.reconcile.reconcile``."""
+        """Look at the whole host and make it be what the cloud wants, less what the host refuses (``Outcome.blocked``); what it
+        refused before is tried again. Raises as ``agent.apart.reconcile_apart``."""
+        return self._reconcile(cloud, Plan())
+
+    def _reconcile(self, cloud: Cloud, cut_short: Plan) -> Outcome:
         self._last, self._cloud = None, cloud
-        self._last = reconcile(self.conn, cloud, self.host, memo=self._memo)
+        self._last, self._refused = reconcile_apart(
+            self._body, cloud, self.host, self._memo, self._refused, cut_short=cut_short
+        )
         return self._last
 
     def apply(self, cloud: Cloud) -> Outcome:
@@ -83,26 +104,32 @@ class Agent:
         clock = Clock()
         with clock.phase("observe"):
             wanted = [(setting.netns, setting.name) for setting in last.desired.records(Sysctl)]
-            observed = observe_touched(self.conn, last.observed, touched, wanted)
+            observed = self._body.look_again(last.observed, touched, wanted)
         return self._run(observed, last.desired, last.allocations, clock)
 
     def _run(self, known: HostState, desired: HostState, allocations: Allocations, clock: Clock) -> Outcome:
         assert self._cloud is not None
+        refused = still_refused(self._refused, desired)
         with clock.phase("plan"):
-            plan = make_plan(known, desired)
+            have = owned(known, desired) if refused else known
+            result = possible(have, desired, held(refused))
+            plan = make_plan(known, result.state)
         try:
             with clock.phase("execute"):
-                execute(self.conn, plan)
+                self._body.run(plan)
         except StepFailed:
-            return self.reconcile(self._cloud)
+            return self._reconcile(self._cloud, plan)
+        where = origins(self._cloud, self.host, allocations, self._memo) if refused else {}
+        self._refused = refused
         self._last = Outcome(
             plan=plan,
-            observed=attainable(known, desired),
+            observed=attainable(known, result.state),
             desired=desired,
             allocations=allocations,
             seconds=clock.seconds,
             waiting=plan.waiting,
             rounds=1 if plan else 0,
+            blocked=blocked(refused, result, desired, where),
         )
         return self._last
 
@@ -110,5 +137,5 @@ class Agent:
         """What is there as far as we know, and the devices that others made for what is wanted."""
         asked = {link.key for link in desired.records(Link, lambda link: link.kind == "foreign")}
         if new := asked - last.observed.table(Link).keys():
-            return last.observed.replaced(*links_named(self.conn, (str(name) for _, name in new)))
+            return last.observed.replaced(*self._body.devices(str(name) for _, name in new))
         return last.observed

@@ -76,4 +76,4 @@ class HostHands:
         self._waiting = outcome.waiting
         self._watch.expect(outcome.waiting)
         lines = (line for step in outcome.plan.steps for line in commands(step)) if repaired else ()
-        return Done(waiting=outcome.waiting, repaired=tuple(lines)[:_TOLD])
+        return Done(waiting=outcome.waiting, blocked=outcome.blocked, repaired=tuple(lines)[:_TOLD])

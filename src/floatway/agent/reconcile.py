@@ -8,24 +8,24 @@ The host itself is the memory: what an earlier run (or its crash) left is observ
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
 import msgspec
 
+from floatway.agent.body import Body, Live
 from floatway.compile.allocations import Allocations, allocate, recover
-from floatway.compile.host import Memo, compile_host
+from floatway.compile.host import Memo, Origin, compile_host
 from floatway.host.commands import commands
 from floatway.host.plan import plan as make_plan
 from floatway.host.records import Sysctl
 from floatway.host.state import HostState
 from floatway.host.steps import Plan, Step
-from floatway.linux import by_commands, sysctl
+from floatway.linux import by_commands
 from floatway.linux.connection import HostConnection
 from floatway.linux.errors import StepFailed
 from floatway.linux.execute import execute
-from floatway.linux.observe import observe
 from floatway.model.cloud import Cloud
 
 Executor = Literal["netlink", "commands"]
@@ -43,7 +43,8 @@ class ReconcileError(Exception):
 
 class Outcome(msgspec.Struct, frozen=True):
     """What a reconcile did. ``plan`` holds all steps that were run (with dry_run: that would be), ``waiting`` the foreign devices
-    that are not there yet, ``seconds`` how long each phase took in all, ``rounds`` how many plans were run."""
+    that are not there yet, ``seconds`` how long each phase took in all, ``rounds`` how many plans were run; ``blocked`` says why an
+    object could not be made."""
 
     plan: Plan
     observed: HostState
@@ -52,6 +53,7 @@ class Outcome(msgspec.Struct, frozen=True):
     seconds: dict[str, float]
     waiting: tuple[str, ...] = ()
     rounds: int = 0
+    blocked: Mapping[Origin, str] = {}
 
 
 class Clock:
@@ -76,29 +78,21 @@ class View(msgspec.Struct, frozen=True):
     observed: HostState
     desired: HostState
     allocations: Allocations
-    plan: Plan
 
 
-def look(conn: HostConnection, cloud: Cloud, host: str, clock: Clock, memo: Memo | None = None) -> View:
-    """Observe, recover, allocate, compile and plan: everything before the first change."""
+def look(body: Body, cloud: Cloud, host: str, clock: Clock, memo: Memo | None = None) -> View:
+    """Observe, recover, allocate and compile: everything before a plan."""
     if host not in cloud.hosts:
         raise ReconcileError(f"the cloud has no host {host}; it has {', '.join(sorted(cloud.hosts)) or 'none'}")
     with clock.phase("observe"):
-        observed = observe(conn)
+        observed = body.look()
     with clock.phase("allocate"):
         allocations = allocate(cloud, host, recover(observed, cloud, host))
     with clock.phase("compile"):
         desired = compile_host(cloud, host, allocations, memo)
     with clock.phase("observe"):
-        observed = observed.replaced(*settings(conn, desired))
-    with clock.phase("plan"):
-        plan = make_plan(observed, desired)
-    return View(observed=observed, desired=desired, allocations=allocations, plan=plan)
-
-
-def settings(conn: HostConnection, desired: HostState) -> Iterable[Sysctl]:
-    """The live values of the settings that are wanted."""
-    return sysctl.read(conn, ((record.netns, record.name) for record in desired.records(Sysctl)))
+        observed = observed.replaced(*body.settings((one.netns, one.name) for one in desired.records(Sysctl)))
+    return View(observed=observed, desired=desired, allocations=allocations)
 
 
 def reconcile(
@@ -112,37 +106,40 @@ def reconcile(
 ) -> Outcome:
     """Bring the host to what the cloud wants; ``memo`` saves a resident agent compile work.
     Raises ReconcileError (it does not converge), StepFailed (one step fails again and again), ObserveError (cannot be read)."""
-    clock = Clock()
+    clock, body = Clock(), Live(conn)
     steps: list[Step] = []
     failed: StepFailed | None = None
     for number in range(ROUNDS + 1):
-        view = look(conn, cloud, host, clock, memo)
-        if dry_run or not view.plan:
-            done = view.plan if dry_run else Plan(steps=tuple(steps), waiting=view.plan.waiting)
+        view = look(body, cloud, host, clock, memo)
+        with clock.phase("plan"):
+            plan = make_plan(view.observed, view.desired)
+        if dry_run or not plan:
+            done = plan if dry_run else Plan(steps=tuple(steps), waiting=plan.waiting)
             return Outcome(
                 plan=done,
                 observed=view.observed,
                 desired=view.desired,
                 allocations=view.allocations,
                 seconds=clock.seconds,
-                waiting=view.plan.waiting,
+                waiting=plan.waiting,
                 rounds=number,
             )
         if number == ROUNDS:
-            raise ReconcileError(_stuck(host, view.plan)) from failed
+            raise ReconcileError(stuck(host, plan)) from failed
         try:
             with clock.phase("execute"):
-                _EXECUTE[executor](conn, view.plan)
+                _EXECUTE[executor](conn, plan)
         except StepFailed as error:
             # Once may be the kernel still taking something apart; the same command twice is a fact.
             if failed is not None and failed.command == error.command:
                 raise
             failed = error
-        steps += view.plan.steps
+        steps += plan.steps
     raise AssertionError("unreachable")
 
 
-def _stuck(host: str, plan: Plan) -> str:
+def stuck(host: str, plan: Plan) -> str:
+    """What to say of a plan that is to do again and again."""
     lines = [line for step in plan.steps for line in commands(step)]
     shown = "\n".join(f"  {line}" for line in lines[:10])
     more = f"\n  … and {len(lines) - 10} more" if len(lines) > 10 else ""

@@ -63,10 +63,13 @@ def compile_host(cloud: Cloud, host: str, allocations: Allocations, memo: Memo |
     return HostState.union(state for _, state in memo.fragments(fragments))
 
 
-def origins(cloud: Cloud, host: str, allocations: Allocations) -> dict[tuple[type[Record], Key], Origin]:
+def origins(
+    cloud: Cloud, host: str, allocations: Allocations, memo: Memo | None = None
+) -> dict[tuple[type[Record], Key], Origin]:
     """Which logical object each record comes from; the first that asks for a shared one."""
     found: dict[tuple[type[Record], Key], Origin] = {}
-    for origin, state in Memo().fragments(_fragments(HostView(cloud, cloud.hosts[host]), allocations)):
+    fragments = _fragments(HostView(cloud, cloud.hosts[host]), allocations)
+    for origin, state in (memo if memo is not None else Memo()).fragments(fragments):
         for record in state:
             found.setdefault((type(record), record.key), origin)
     return found

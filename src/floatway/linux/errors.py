@@ -42,7 +42,8 @@ class ObserveError(LinuxError):
 
 
 class StepFailed(LinuxError):  # noqa: N818  (named by what happened to the step)
-    """A step of a plan failed. ``command`` is the shell command of the failed operation, ``errno`` 0 where there is none."""
+    """A step of a plan failed: ``step`` is no more of it than is known to have failed, ``command`` the shell command of that,
+    ``errno`` 0 where there is none."""
 
     def __init__(self, step: "Step", command: str, text: str, errno: int = 0) -> None:
         self.step = step

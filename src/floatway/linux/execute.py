@@ -111,7 +111,7 @@ def _run(conn: HostConnection, step: Step) -> None:
             conn.forget(name)
             netns.delete(conn.netns_dir, name)
         case SysctlWrite(netns=space, settings=settings):
-            _write(conn, step, space, settings)
+            _write(conn, space, settings)
         case Restore(netns=space, text=text):
             iptables.restore(conn, space, text)
         case IpsetRestore(netns=space, text=text):
@@ -127,13 +127,14 @@ def _run(conn: HostConnection, step: Step) -> None:
             announce(conn, space, dev, address)
 
 
-def _write(conn: HostConnection, step: Step, space: str, settings: tuple[tuple[str, str], ...]) -> None:
+def _write(conn: HostConnection, space: str, settings: tuple[tuple[str, str], ...]) -> None:
     for name, value in settings:
         try:
             sysctl.write(conn, space, name, value)
         except OSError as error:
-            command = "; ".join(commands(SysctlWrite(netns=space, settings=((name, value),))))
-            raise StepFailed(step, command, error.strerror or str(error), error.errno or 0) from error
+            failed = SysctlWrite(netns=space, settings=((name, value),))
+            command = "; ".join(commands(failed))
+            raise StepFailed(failed, command, error.strerror or str(error), error.errno or 0) from error
 
 
 def _forget_connections(conn: HostConnection, step: ConntrackDelete) -> None:

@@ -202,5 +202,5 @@ class _Runner:
         return self._indexes[key]
 
     def _failed(self, op: IpOp, text: str, number: int) -> StepFailed:
-        command = "; ".join(commands(Ip(netns=self._step.netns, ops=(op,))))
-        return StepFailed(self._step, command, text, number)
+        failed = Ip(netns=self._step.netns, ops=(op,))
+        return StepFailed(failed, "; ".join(commands(failed)), text, number)

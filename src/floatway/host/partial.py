@@ -1,0 +1,302 @@
+"""What can still be wanted of a host that refuses some of it: the rest, whole, and nothing that leads nowhere.
+
+refused        stays as it is on the host, or stays away
+needs it       a device in a namespace that is not there, a port on such a bridge, …: the same
+speaks of it   a chain that jumps to it does without the rule (a filter drops instead), a flood does without the port
+
+So a plan for :func:`possible` is a plan like any other: it dangles at no step, and it does all that does not need what is refused.
+"""
+
+import re
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
+
+import msgspec
+
+from floatway.host.losses import flow_ports, setting_device
+from floatway.host.records import (
+    Address,
+    Chain,
+    Flow,
+    Ipset,
+    Link,
+    Neighbour,
+    Netns,
+    OvsBridge,
+    OvsPort,
+    Record,
+    Route,
+    Sysctl,
+)
+from floatway.host.rules import jump_target, set_names
+from floatway.host.state import HostState, Key
+from floatway.host.steps import (
+    AddressAdd,
+    AddressDelete,
+    BridgeDelete,
+    BridgeSet,
+    Ip,
+    IpOp,
+    IpsetRestore,
+    LinkAdd,
+    LinkDelete,
+    LinkMove,
+    LinkSet,
+    NeighbourDelete,
+    NeighbourReplace,
+    NetnsAdd,
+    NetnsDelete,
+    OfBundle,
+    OvsOp,
+    OvsTransaction,
+    PortDelete,
+    PortSet,
+    Restore,
+    RouteDelete,
+    RouteReplace,
+    RuleAdd,
+    RuleDelete,
+    Step,
+    SysctlWrite,
+)
+
+__all__ = ["Possible", "Ref", "concerned", "possible", "ref"]
+
+Ref = tuple[type[Record], Key]
+"""A record by its type and natural key."""
+
+
+class Possible(msgspec.Struct, frozen=True):
+    """``state`` is what to plan for; ``because`` names each record that is not as wanted in it, and the refused one it is so for."""
+
+    state: HostState
+    because: dict[Ref, Ref]
+
+
+def ref(record: Record) -> Ref:
+    """The record's name."""
+    return type(record), record.key
+
+
+# --- what a step is about ---------------------------------------------------------------------------
+
+
+def concerned(step: Step) -> tuple[Ref, ...]:
+    """The records that a step makes, changes or removes; none for what leaves no record (announcements, connections)."""
+    return tuple(dict.fromkeys(_concerned(step)))
+
+
+def _concerned(step: Step) -> Iterator[Ref]:
+    match step:
+        case NetnsAdd(name=name) | NetnsDelete(name=name):
+            yield Netns, (name,)
+        case Ip(ops=ops):
+            for op in ops:
+                yield from map(ref, _records(op))
+        case SysctlWrite(netns=netns, settings=settings):
+            yield from ((Sysctl, (netns, name)) for name, _ in settings)
+        case Restore(netns=netns, chains=chains):
+            yield from ((Chain, (netns, table, name)) for table, name, _, _ in chains)
+        case IpsetRestore(netns=netns, sets=sets):
+            yield from ((Ipset, (netns, name)) for name, _, _, _ in sets)
+        case OvsTransaction(ops=ovs):
+            yield from map(_ovs_ref, ovs)
+        case OfBundle(delete=delete, add=add):
+            yield from map(ref, (*delete, *add))
+        case _:
+            return
+
+
+def _records(op: IpOp) -> tuple[Record, ...]:
+    match op:
+        case LinkAdd(link=link, peer=peer):
+            return (link, peer) if peer is not None else (link,)
+        case LinkSet(link=link) | LinkMove(link=link) | LinkDelete(link=link):
+            return (link,)
+        case AddressAdd(address=address) | AddressDelete(address=address):
+            return (address,)
+        case RouteReplace(route=route) | RouteDelete(route=route):
+            return (route,)
+        case RuleAdd(rule=rule) | RuleDelete(rule=rule):
+            return (rule,)
+        case NeighbourReplace(neighbour=neighbour) | NeighbourDelete(neighbour=neighbour):
+            return (neighbour,)
+
+
+def _ovs_ref(op: OvsOp) -> Ref:
+    match op:
+        case BridgeSet(bridge=bridge):
+            return ref(bridge)
+        case BridgeDelete(name=name):
+            return OvsBridge, (name,)
+        case PortSet(port=port):
+            return ref(port)
+        case PortDelete(name=name):
+            return OvsPort, (name,)
+
+
+# --- what remains -----------------------------------------------------------------------------------
+
+
+def possible(have: HostState, desired: HostState, refused: Collection[Ref]) -> Possible:
+    """The most of ``desired`` that can be had without touching what is ``refused``; ``have`` is what of ours is there."""
+    if not refused:
+        return Possible(desired, {})
+    rest = _Rest(have, desired)
+    rest.hold(refused)
+    return Possible(rest.state(), rest.because)
+
+
+class _Rest:
+    """Collects what has to stay as it is."""
+
+    def __init__(self, have: HostState, desired: HostState) -> None:
+        self.have, self.desired = have, desired
+        self.because: dict[Ref, Ref] = {}
+        self._kept: dict[Ref, Record] = {}
+        self._lost: set[Ref] = set()
+        self._reduced: dict[Ref, Record] = {}
+        self._users: dict[Ref, list[Record]] | None = None
+
+    def hold(self, refused: Iterable[Ref]) -> None:
+        """Leave these as they are, and whatever needs those of them that are not there."""
+        queue = deque((one, one) for one in refused)
+        while queue:
+            one, why = queue.popleft()
+            wanted, there = self.desired.get(one[0], *one[1]), self.have.get(one[0], *one[1])
+            if one in self.because or wanted == there:
+                continue
+            self.because[one] = why
+            if there is not None:
+                self._keep(there)
+            else:
+                self._lost.add(one)
+                queue.extend((ref(user), why) for user in self._using(one) if not self._spared(user))
+
+    def state(self) -> HostState:
+        """What can be wanted."""
+        gone = [record for kind, key in self._lost if (record := self.desired.get(kind, *key)) is not None]
+        put = {**self._reduced, **self._kept}
+        return self.desired.without(*gone).replaced(*(record for one, record in put.items() if one not in self._lost))
+
+    def _keep(self, there: Record) -> None:
+        """What is there, with all that it leads to."""
+        todo = [there]
+        while todo:
+            record = todo.pop()
+            if ref(record) in self._kept:
+                continue
+            self._kept[ref(record)] = record
+            for kind, key in (*_needs(record, self.have), *_mentions(record), *self._device(record)):
+                needed = self.have.get(kind, *key)
+                if needed is not None and self.desired.get(kind, *key) is None:
+                    todo.append(needed)
+
+    def _device(self, record: Record) -> Iterator[Ref]:
+        """An internal port's device, wherever it was moved to: they go together."""
+        if isinstance(record, OvsPort) and record.type == "internal":
+            yield from map(ref, self.have.records(Link, lambda link: link.name == record.name))
+
+    def _using(self, one: Ref) -> list[Record]:
+        if self._users is None:
+            self._users = {}
+            for record in self.desired:
+                for needed in (*_needs(record, self.desired), *_mentions(record)):
+                    self._users.setdefault(needed, []).append(record)
+                if isinstance(record, Link) and record.kind == "internal" and record.netns:
+                    port = self.desired.get(
+                        OvsPort, record.name
+                    )  # its device would be left in the host's own namespace
+                    self._users.setdefault((Netns, (record.netns,)), []).extend([port] if port else [])
+        return self._users.get(one, [])
+
+    def _spared(self, user: Record) -> bool:
+        """Can it do without what is lost?"""
+        if not self._lost.isdisjoint(_needs(user, self.desired)):
+            return False
+        if isinstance(user, Chain):
+            self._reduced[ref(user)] = _without_lost(user, self._lost)
+            return True
+        if isinstance(user, Flow) and (fewer := _without_ports(user, self._lost)) is not None:
+            self._reduced[ref(user)] = fewer
+            return True
+        return False
+
+
+def _needs(record: Record, state: HostState) -> Iterator[Ref]:
+    """What it cannot be without."""
+    netns = getattr(record, "netns", "")
+    if netns:
+        yield Netns, (netns,)
+    match record:
+        case Link(netns=_, name=name, kind=kind, master=master, peer_netns=peer_netns, peer=peer):
+            if master:
+                yield Link, (netns, master)
+            if peer:
+                yield Link, (peer_netns, peer)
+            if kind == "internal":
+                yield (OvsPort, (name,)) if state.get(OvsPort, name) is not None else (OvsBridge, (name,))
+        case Address(link=link) | Neighbour(link=link):
+            yield Link, (netns, link)
+        case Route(dev=dev) if dev:
+            yield Link, (netns, dev)
+        case Sysctl(name=name) if device := setting_device(name):
+            yield Link, (netns, device)
+        case OvsPort():
+            yield from _port_needs(record, state)
+        case Flow(bridge=bridge):
+            yield OvsBridge, (bridge,)
+            yield from ((OvsPort, (name,)) for name in flow_ports(record, match_only=True))
+        case _:
+            return
+
+
+def _port_needs(port: OvsPort, state: HostState) -> Iterator[Ref]:
+    yield OvsBridge, (port.bridge,)
+    if peer := dict(port.options).get("peer"):
+        yield OvsPort, (peer,)
+    if port.type == "":
+        yield Link, ("", port.name)
+
+
+def _mentions(record: Record) -> Iterator[Ref]:
+    """What it speaks of, and might do without."""
+    match record:
+        case Chain(netns=netns, table=table, rules=rules):
+            for rule in rules:
+                if target := jump_target(rule):
+                    yield Chain, (netns, table, target)
+                yield from ((Ipset, (netns, name)) for name in set_names(rule))
+        case Flow():
+            yield from ((OvsPort, (name,)) for name in flow_ports(record))
+        case _:
+            return
+
+
+_JUMP = re.compile(r" -[jg] \S+$")
+
+
+def _without_lost(chain: Chain, lost: Collection[Ref]) -> Chain:
+    """Where a filter's rule led part of the packets to a chain that is not there, they are dropped: it might have refused them."""
+    rules: list[str] = []
+    for rule in chain.rules:
+        target = jump_target(rule)
+        if any((Ipset, (chain.netns, name)) in lost for name in set_names(rule)):
+            continue
+        if not target or (Chain, (chain.netns, chain.table, target)) not in lost:
+            rules.append(rule)
+        elif chain.table == "filter" and _JUMP.search(rule):
+            rules.append(_JUMP.sub(" -j DROP", rule))
+    return msgspec.structs.replace(chain, rules=tuple(rules))
+
+
+_OUTPUT = re.compile(r'output:(?:"([^"]+)"|([A-Za-z]\w*))')
+
+
+def _without_ports(flow: Flow, lost: Collection[Ref]) -> Flow | None:
+    """The flow with fewer ports to send to; None when none would be left, or when it names a lost one otherwise."""
+    actions = flow.actions.split(",")
+    kept = [a for a in actions if not ((m := _OUTPUT.fullmatch(a)) and (OvsPort, (m[1] or m[2],)) in lost)]
+    fewer = msgspec.structs.replace(flow, actions=",".join(kept))
+    named = {(OvsPort, (name,)) for name in flow_ports(fewer)}
+    return fewer if any(_OUTPUT.fullmatch(action) for action in kept) and named.isdisjoint(lost) else None
