@@ -16,6 +16,7 @@ from floatway.linux.touched import Touched
 
 _QUIET, _QUIET_AT_MOST = 0.2, 0.5  # seconds
 _UNKNOWN = 1 << 32
+_REST, _REST_AT_MOST = 2, 0.3  # times the work; seconds
 _AFTER = 0.03  # seconds in which the kernel and vswitchd still speak of what we have just done
 
 
@@ -30,7 +31,7 @@ class Gathering:
         self._counted: Counter[tuple[str, str]] = Counter()
         self._expected: frozenset[str] = frozenset()
         self._owners = 0
-        self._own_until = self._later_since = 0.0
+        self._own_until = self._rest_until = self._later_since = self._due = 0.0
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -43,6 +44,11 @@ class Gathering:
         """Forget what was heard so far."""
         self._now.clear()
         self._later.clear()
+
+    @property
+    def pending(self) -> bool:
+        """Is there something to be told?"""
+        return bool(self._now)
 
     async def next(self) -> Touched:
         """All that was heard and may be told; waits for something."""
@@ -59,12 +65,15 @@ class Gathering:
         """See ``Watch.ours``."""
         self._ready()
         self._owners += 1
+        begin = self._loop.time()
         try:
             yield self._did
         finally:
             self._ready()
             self._owners -= 1
-            self._own_until = self._loop.time() + _AFTER
+            now = self._loop.time()
+            self._own_until = now + _AFTER
+            self._rest_until = now + min(_REST * (now - begin), _REST_AT_MOST)
 
     def expect(self, devices: Collection[str]) -> None:
         """See ``Watch.expect``."""
@@ -92,19 +101,19 @@ class Gathering:
     def heard(self, field: str, name: str, changes: int = 0) -> None:
         """Tell this now or, if it is most likely our own doing, when things are quiet. ``changes`` is how many there were; 0:
         nobody knows."""
-        own = self._owners > 0 or self._loop.time() < self._own_until
-        if not own or (field == "links" and name in self._expected):
+        now = self._loop.time()
+        own = self._owners > 0 or now < self._own_until
+        if (field == "links" and name in self._expected) or not (own or now < self._rest_until):
             self.tell(field, name)
             return
         if not self._later:
-            self._later_since = self._loop.time()
+            self._later_since = now
         self._later.setdefault(field, set()).add(name)
-        self._counted[field, name] += changes or _UNKNOWN
+        self._counted[field, name] += changes if own and changes else _UNKNOWN
+        self._due = max(self._due, now + _QUIET if own else self._rest_until)
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(
-            min(self._loop.time() + _QUIET, self._later_since + _QUIET_AT_MOST), self._release
-        )
+        self._timer = self._loop.call_at(min(self._due, self._later_since + _QUIET_AT_MOST), self._release)
 
     def tell(self, field: str, name: str) -> None:
         """Tell this now."""

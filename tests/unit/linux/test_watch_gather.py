@@ -13,6 +13,25 @@ from floatway.linux.watch_ovs import changes
 FLOW = Flow(bridge="br-int", table=0, priority=1, match="udp", actions="drop", cookie=COOKIE)
 
 
+class Patient(asyncio.SelectorEventLoop):
+    """A loop whose clock goes on only when there is nothing to do, and then at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        select = self._selector.select  # type: ignore[attr-defined]
+
+        def skip(timeout: float | None) -> object:
+            self.now += timeout or 0.0
+            return select(0)
+
+        self._selector.select = skip  # type: ignore[attr-defined]
+
+    def time(self) -> float:
+        """Seconds."""
+        return self.now
+
+
 def gathered(story: Callable[[Gathering], Awaitable[None]]) -> None:
     """Run a story with nobody to listen to."""
 
@@ -24,7 +43,8 @@ def gathered(story: Callable[[Gathering], Awaitable[None]]) -> None:
         finally:
             gathering.close()
 
-    asyncio.run(run())
+    with asyncio.Runner(loop_factory=Patient) as runner:
+        runner.run(run())
 
 
 def test_all_that_was_heard_is_told_at_once() -> None:
@@ -92,6 +112,44 @@ def test_one_change_more_than_ours_is_looked_at() -> None:
             gathering.heard("bridges", "br-int")  # and something that cannot be counted
             did(Plan(steps=(OfBundle(bridge="br-int", add=(FLOW,)),)))
         assert await gathering.next() == Touched(bridges=frozenset({"br-int"}))
+
+    gathered(story)
+
+
+def test_who_worked_rests_but_not_from_what_is_expected() -> None:
+    async def story(gathering: Gathering) -> None:
+        loop = asyncio.get_running_loop()
+        gathering.expect({"tap1"})
+        with gathering.ours():
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(0.05)
+        worked = loop.time()
+        gathering.heard("chains", "", 1)
+        gathering.heard("links", "tap1")
+        assert await gathering.next() == Touched(links=frozenset({"tap1"}))
+        assert loop.time() == worked
+        assert await gathering.next() == Touched(chains=frozenset({""}))
+        assert 0.1 < loop.time() - worked < 0.2
+        gathering.heard("chains", "", 1)
+        assert await gathering.next() == Touched(chains=frozenset({""}))
+        assert loop.time() - worked < 0.2
+
+    gathered(story)
+
+
+def test_nothing_is_kept_for_long_however_busy_we_are() -> None:
+    async def story(gathering: Gathering) -> None:
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        with gathering.ours():
+            gathering.heard("sets", "")
+            for _ in range(20):
+                await asyncio.sleep(0.1)
+                gathering.heard("links", "qbr1")
+                if gathering.pending:
+                    break
+        assert loop.time() - begin < 0.7
+        assert (await gathering.next()).sets
 
     gathered(story)
 
