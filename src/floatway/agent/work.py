@@ -19,8 +19,11 @@ import structlog
 
 from floatway.agent.follow import Known
 from floatway.agent.link import Link, LinkError
+from floatway.agent.reconcile import ReconcileError
 from floatway.agent.status import Truth, difference, truth
+from floatway.compile.allocations import AllocationError
 from floatway.compile.host import Origin
+from floatway.linux.errors import LinuxError
 from floatway.model.cloud import Cloud
 from floatway.model.resources import Host
 from floatway.model.stream import Event, Report
@@ -33,6 +36,10 @@ SILENCE: Final = 20.0
 RETRY: Final = (0.2, 30.0)
 """Seconds before the first new try, and the most there are between two."""
 RECONNECT: Final = (0.05, 5.0)
+EVENTS: Final = 1000
+"""Events that are kept for a server, at most; older ones are in the log."""
+_HOST: Final = ("host", "as a whole")
+_EXPECTED: Final = (LinuxError, ReconcileError, AllocationError)
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -85,6 +92,9 @@ class Worker:
         self._mend = False
         self._busy = False
         self._made: Cloud | None = None
+        self._failed: dict[Origin, str] = {}
+        self._tries = 0
+        self._retrying: asyncio.TimerHandle | None = None
         self._events: list[Event] = []
         self._due: set[tuple[str, str]] = set()
         self._news = asyncio.Event()
@@ -92,16 +102,21 @@ class Worker:
 
     async def run(self) -> None:
         """Until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow(), name="follow")
-            group.create_task(self._work(), name="work")
-            group.create_task(self._tell(), name="tell")
-            group.create_task(self._watch(), name="watch")
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._follow(), name="follow")
+                group.create_task(self._work(), name="work")
+                group.create_task(self._tell(), name="tell")
+                group.create_task(self._watch(), name="watch")
+        finally:
+            if self._retrying is not None:
+                self._retrying.cancel()
 
     # --- follow -----------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
         tries = 0
+        said: set[str] = set()
         for make in itertools.cycle(self._links):
             link = make()
             try:
@@ -109,13 +124,16 @@ class Worker:
                     if self._link is not link:
                         self._connected(link)
                         tries = 0
+                        said.clear()
                     if self.known.take(delta):
                         self._news.set()
-                    elif self.truth is not None and not self._busy and not self._news.is_set():
+                    elif self.truth is not None and not self._busy and self._made is self.known.part:
                         self.truth = msgspec.structs.replace(self.truth, applied=delta.revision)
                         self._to_tell.set()
             except LinkError as error:
-                _LOG.warning("server lost", server=link.address.text, error=str(error))
+                tell = _LOG.debug if str(error) in said else _LOG.warning
+                tell("server lost", server=link.address.text, error=str(error))
+                said.add(str(error))
             finally:
                 self._link = None
                 link.close()
@@ -134,7 +152,6 @@ class Worker:
     # --- work -------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        failures = 0
         while True:
             self._busy = False
             await self._news.wait()
@@ -149,42 +166,57 @@ class Worker:
             again = part is self._made and not look
             try:
                 done = await (self._hands.mend() if again else self._hands.make(part, look=look))
+                self._take(part, revision, done, touched)
             except Exception as error:
-                _LOG.warning("host not made", error=str(error), tries=failures + 1)
+                _LOG.warning("host not made", error=str(error), exc_info=not isinstance(error, _EXPECTED))
                 self._look = True
                 self.known.touched |= touched
-                self._again(failures)
-                failures += 1
+                self._say_failed({_HOST: str(error) or type(error).__name__}, self._failed)
                 continue
             self._made = part
-            self._due |= touched
             if mend and not again:
                 self._mend = True
                 self._news.set()
-            failures = failures + 1 if done.blocked else 0
-            if done.blocked:
-                self._again(failures)
-            self._take(part, revision, done)
 
-    def _again(self, failures: int) -> None:
-        first, most = RETRY
-        asyncio.get_running_loop().call_later(min(most, first * 2 ** min(failures, 16)), self._retry)
+    def _say_failed(self, failed: Mapping[Origin, str], before: Mapping[Origin, str]) -> None:
+        """Tell what fails anew and what does no longer; try again while anything does, later and later while it is the same."""
+        for origin in before.keys() - failed.keys():
+            _LOG.info("recovered", what=" ".join(origin))
+            self._events.append(Event("recovered", " ".join(origin), self._clock()))
+        for origin, reason in failed.items():
+            if before.get(origin) != reason:
+                _LOG.error("cannot be made", what=" ".join(origin), reason=reason)
+                self._events.append(Event("failed", f"{' '.join(origin)}: {reason}", self._clock()))
+        if self._retrying is not None and (not failed or failed.keys() - before.keys()):
+            self._retrying.cancel()
+            self._retrying = None
+        if not failed or failed.keys() - before.keys():
+            self._tries = 0
+        if failed and self._retrying is None:
+            first, most = RETRY
+            seconds = min(most, first * 2 ** min(self._tries, 16)) * self._chance.uniform(0.5, 1.0)
+            self._tries += 1
+            self._retrying = asyncio.get_running_loop().call_later(seconds, self._retry)
+        self._failed = dict(failed)
+        if self._events:
+            self._to_tell.set()
 
     def _retry(self) -> None:
+        self._retrying = None
         self._look = True
         self._news.set()
 
-    def _take(self, part: Cloud, revision: int, done: Done) -> None:
+    def _take(self, part: Cloud, revision: int, done: Done, touched: set[tuple[str, str]]) -> None:
+        if self.known.part is part:  # heartbeats that came meanwhile say that the part is still the same
+            revision = self.known.revision or revision
+        before = self.truth
+        self.truth = truth(part, self.known.host.name, revision, waiting=done.waiting, blocked=done.blocked)
+        self._due |= touched
         for what in done.repaired:
             _LOG.warning("repaired", what=what)
             self._events.append(Event("repaired", what, self._clock()))
-        before = self.truth
-        if not self._news.is_set():  # heartbeats that came meanwhile say that the part is still the same
-            revision = self.known.revision or revision
-        self.truth = truth(part, self.known.host.name, revision, waiting=done.waiting, blocked=done.blocked)
-        for origin, reason in done.blocked.items():
-            _LOG.error("cannot be made", what=f"{origin[0]} {origin[1]}", reason=reason)
-        if before != self.truth or self._events or self._due:
+        self._say_failed(done.blocked, self._failed)
+        if before != self.truth or self._due:
             self._to_tell.set()
 
     async def _watch(self) -> None:
@@ -205,20 +237,18 @@ class Worker:
                 continue  # a new connection begins by telling
             agents = self._describe()
             described = () if agents == self._described else agents
-            events: list[Event] = []
-            if now is None:
-                report = Report(applied=0, agents=described)
-            else:
+            events, self._events = self._events, []
+            report = Report(applied=0)
+            if now is not None:
                 due, self._due = self._due, set()
-                events, self._events = self._events, []
                 report = difference(self._told, now, due)
-                report = msgspec.structs.replace(report, agents=described, events=tuple(events))
+            report = msgspec.structs.replace(report, agents=described, events=tuple(events))
             try:
                 await link.report(report)
             except LinkError as error:
                 _LOG.warning("report not taken", server=link.address.text, error=str(error))
                 self._told = None  # all of it again
-                self._events = events + self._events
+                self._events = (events + self._events)[-EVENTS:]
                 self._to_tell.set()
                 await self._pause(tries, RECONNECT)
                 tries += 1

@@ -91,7 +91,8 @@ def test_without_a_set_the_rules_that_ask_it_open_nothing() -> None:
 def test_without_a_tunnel_the_others_are_still_flooded_to() -> None:
     want = compiled(small_cloud())
     tunnel = want.records(OvsPort, lambda port: port.type == "vxlan")[0]
-    flood = Flow(bridge="br-tun", table=22, priority=1, match="dl_vlan=9", actions=f'pop_vlan,output:"{tunnel.name}",output:"x"')  # fmt: skip
+    flooding = f'pop_vlan,output:"{tunnel.name}",output:"x"'
+    flood = Flow(bridge="br-tun", table=22, priority=1, match="dl_vlan=9", actions=flooding)
     both = HostState.of([*want, OvsPort(bridge="br-tun", name="x", type="vxlan"), flood])
     result = possible(HostState({}), both, {ref(tunnel)})
     now = result.state.get(Flow, *flood.key)
