@@ -8,26 +8,29 @@
 It belongs to the lab: everybody on this machine is the administrator, as with the lab's server.
 """
 
-import re
+import asyncio
+import contextlib
 import time
 import urllib.parse
 import uuid
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from floatway.agent.networking import NetworkingError, Unreachable
-from floatway.lab.compute import documents, wiring
+from floatway.lab.compute import documents
+from floatway.lab.compute.adopt import Told, adopt
 from floatway.lab.compute.keeper import Hosts, Keeper
+from floatway.lab.compute.listing import found
 from floatway.lab.compute.ports import Conflict, Invalid, Ports
-from floatway.lab.compute.records import FLAVORS, IMAGE, Instance, Nic, Records
+from floatway.lab.compute.records import FLAVORS, IMAGE, USER, Instance, Records
 from floatway.lab.errors import LabError
-from floatway.lab.node import Node
 
 __all__ = ["Answer", "App"]
 
-_USER: Final = "floatway"
 _NAME_BYTES: Final = 255
+_PROMPT_SECONDS: Final = 2.0
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -55,16 +58,6 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     user_data: str = ""
     min_count: int = 1
     max_count: int | None = None
-
-
-class Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An instance as a cloud.yaml names it: its ports are there already, and so may its machine."""
-
-    id: str
-    name: str
-    host: str
-    project_id: str = ""
-    node: Node | None = None
 
 
 class App:
@@ -133,11 +126,14 @@ class App:
             case "GET", ("extensions",):
                 return Answer(200, {"extensions": []})
             case "GET", ("servers",):
-                return Answer(200, {"servers": [documents.brief(one, self._base) for one in self._found(query)]})
+                return Answer(
+                    200,
+                    {"servers": [documents.brief(one, self._base) for one in found(self._records.all.values(), query)]},
+                )
             case "GET", ("servers", "detail"):
-                return Answer(200, {"servers": self._shown(self._found(query))})
+                return Answer(200, {"servers": self._shown(found(self._records.all.values(), query))})
             case "POST", ("servers",):
-                return self._create(body)
+                return await self._create(body)
             case _, ("servers", id_, *rest):
                 return await self._server(method, self._one(id_), tuple(rest), body)
         raise NotFound("The resource could not be found.")
@@ -150,9 +146,12 @@ class App:
                 return self._rename(one, body)
             case "DELETE", ():
                 self._want(one, "deleted", "deleting")
+                await self._shortly([one.id])
                 return Answer(204)
             case "POST", ("action",):
-                return self._act(one, body)
+                answer = self._act(one, body)
+                await self._shortly([one.id])
+                return answer
             case "GET", ("os-interface",):
                 ports = self._ports.of([one.id])[one.id]
                 return Answer(200, {"interfaceAttachments": [documents.interface(port) for port in ports]})
@@ -181,30 +180,6 @@ class App:
             raise NotFound(f"Instance {id_} could not be found.")
         return found
 
-    def _found(self, query: dict[str, str]) -> list[Instance]:
-        """Newest first, as Nova lists them."""
-        every = list(reversed(self._records.all.values()))
-        if "name" in query:
-            try:
-                pattern = re.compile(query["name"])
-            except re.error as error:
-                raise Invalid(f"Invalid filter name: {error}") from error
-            every = [one for one in every if pattern.search(one.name)]
-        for field, told in (
-            ("status", documents.status), ("host", lambda one: one.host), ("tenant_id", lambda one: one.project_id),
-            ("project_id", lambda one: one.project_id), ("uuid", lambda one: one.id), ("flavor", lambda one: one.flavor),
-            ("image", lambda one: one.image), ("user_id", lambda one: one.user_id),
-        ):  # fmt: skip
-            if query.get(field):
-                every = [one for one in every if told(one) == query[field]]
-        if marker := query.get("marker"):
-            ids = [one.id for one in every]
-            if marker not in ids:
-                raise Invalid(f"marker [{marker}] not found")
-            every = every[ids.index(marker) + 1 :]
-        limit = query.get("limit", "")
-        return every[: int(limit)] if limit.isdigit() else every
-
     def _shown(self, instances: list[Instance]) -> list[dict[str, Any]]:
         if not instances:
             return []
@@ -217,7 +192,7 @@ class App:
             raise NotFound(f"Port {port_id} is not attached to instance {one.id}.")
         return port
 
-    def _create(self, body: Any) -> Answer:
+    async def _create(self, body: Any) -> Answer:
         asked = msgspec.convert(_part(body, "server"), Asked)
         if not asked.name.strip() or len(asked.name) > _NAME_BYTES:
             raise Invalid("Invalid input for field/attribute name: 1 to 255 characters.")
@@ -239,7 +214,7 @@ class App:
                 number=self._records.number(),
                 name=asked.name if count == 1 else f"{asked.name}-{number}",
                 project_id=project,
-                user_id=_USER,
+                user_id=USER,
                 host=self._place(asked.availability_zone or ""),
                 flavor=asked.flavorRef,
                 image=asked.imageRef,
@@ -254,6 +229,7 @@ class App:
             )
             made.append(self._records.put(one))
             self._keeper.kick(one.id)
+        await self._shortly([one.id for one in made])
         links = documents.brief(made[0], self._base)["links"]
         shown = {"id": made[0].id, "links": links, "OS-DCF:diskConfig": "AUTO"}
         return Answer(202, {"server": {**shown, "security_groups": asked.security_groups or [{"name": "default"}]}})
@@ -280,34 +256,11 @@ class App:
         told = msgspec.convert(body.get("servers", []), list[Told])
         removed = msgspec.convert(body.get("remove", []), list[str])
         for one in told:
-            self._adopt(one)
+            adopt(one, self._records, self._keeper, self._ports)
         for id_ in removed:
             if (known := self._records.all.get(id_)) is not None:
                 self._want(known, "deleted", "deleting")
         return Answer(200, {"servers": [one.id for one in told], "remove": removed})
-
-    def _adopt(self, told: Told) -> None:
-        known = self._records.all.get(told.id)
-        if known is not None and known.host == told.host:
-            if known.name != told.name:
-                self._records.change(told.id, name=told.name, updated=time.time())
-            return
-        now = time.time()
-        base = known or Instance(
-            id=told.id, number=self._records.number(), name=told.name, user_id=_USER, host=told.host, flavor="3", created=now,
-            updated=now, project_id=told.project_id or self._ports.project(), node=told.node, booted=1 if told.node else 0,
-            task="spawning",
-        )  # fmt: skip
-        ports = self._ports.of([told.id])[told.id]
-        names = {mac: device for device, mac in wiring.devices(told.node).items()} if told.node else {}
-        nics = tuple(
-            Nic(port["id"], names.get(port["mac_address"], f"eth{number}"), made=True)
-            for number, port in enumerate(ports)
-        )
-        if known is not None:  # it moves: a new machine on the other host
-            base = msgspec.structs.replace(base, host=told.host, boots=base.boots + 1, task="migrating", updated=now)
-        self._records.put(msgspec.structs.replace(base, nics=nics, want="running"))
-        self._keeper.kick(told.id)
 
     def _rename(self, one: Instance, body: Any) -> Answer:
         name = _part(body, "server").get("name", one.name)
@@ -327,14 +280,13 @@ class App:
                 self._want(one, "stopped", "powering-off")
             case "os-start":
                 _in_state(one, action, "stopped", "error")
-                self._want(one, "running", "powering-on")
+                self._want(self._change(one, boots=one.boots + 1), "running", "powering-on")
             case "reboot":
                 _in_state(one, action, "active", "stopped", "error")
                 hard = isinstance(how, dict) and how.get("type") == "HARD"
-                self._change(one, boots=one.boots + 1)
-                self._want(self._one(one.id), "running", "rebooting_hard" if hard else "rebooting")
+                self._want(self._change(one, boots=one.boots + 1), "running", "rebooting_hard" if hard else "rebooting")
             case "os-getConsoleOutput":
-                return Answer(200, {"output": self._console(one, how)})
+                return Answer(200, {"output": _tail(self._records.console(one.id), how)})
             case "addSecurityGroup" | "removeSecurityGroup":
                 self._group(one, how, add=action == "addSecurityGroup")
             case _:
@@ -342,16 +294,6 @@ class App:
                     f"There is no such action: {action}; the lab has start, stop, reboot and the console's log"
                 )
         return Answer(202)
-
-    def _console(self, one: Instance, how: Any) -> str:
-        try:
-            text = self._records.console(one.id).read_text(errors="replace")
-        except FileNotFoundError:
-            return ""
-        length = how.get("length") if isinstance(how, dict) else None
-        if length is None:
-            return text
-        return "".join(text.splitlines(keepends=True)[-int(length) :]) if int(length) > 0 else ""
 
     def _group(self, one: Instance, how: Any, *, add: bool) -> None:
         (group,) = self._ports.groups([how if isinstance(how, dict) else {}])
@@ -383,6 +325,13 @@ class App:
         self._change(one, drops=(*one.drops, port_id))
         self._keeper.kick(one.id)
         return Answer(202)
+
+    async def _shortly(self, ids: list[str]) -> None:
+        """Answer when it is done, if that is soon: a person then sees the end, and clients that wait in steps of seconds need not."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PROMPT_SECONDS):
+                for id_ in ids:
+                    await self._keeper.settled(id_)
 
     def _want(self, one: Instance, want: str, task: str) -> None:
         self._change(one, want=want, task=task)
@@ -432,3 +381,16 @@ def _in_state(one: Instance, action: str, *states: str) -> None:
         raise Conflict(f"Cannot '{action}' instance {one.id} while it is in task_state {one.task}")
     if one.vm_state not in states:
         raise Conflict(f"Cannot '{action}' instance {one.id} while it is in vm_state {one.vm_state}")
+
+
+def _tail(console: Path, how: Any) -> str:
+    """What an instance said: all of it, or as many lines from the end as are asked for."""
+    length = how.get("length") if isinstance(how, dict) else None
+    if length is not None and not str(length).isdigit():
+        raise Invalid(f"Invalid input for field/attribute length. Value: {length}.")
+    try:
+        text = console.read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
+    lines = text.splitlines(keepends=True)
+    return text if length is None else "".join(lines[max(len(lines) - int(length), 0) :])

@@ -75,8 +75,7 @@ class Keeper:
     async def settled(self, id_: str) -> None:
         """Wait until nothing is under way with an instance."""
         while (task := self._tasks.get(id_)) is not None:
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.shield(task)
+            await asyncio.wait([task])
 
     def observe(self) -> None:
         """An instance whose machine has died is stopped, as one that was switched off inside."""

@@ -11,7 +11,7 @@ import msgspec
 
 from floatway.lab.node import Node
 
-__all__ = ["FLAVORS", "IMAGE", "Flavor", "Image", "Instance", "Nic", "Records", "Want", "Wish", "read"]
+__all__ = ["FLAVORS", "IMAGE", "USER", "Flavor", "Image", "Instance", "Nic", "Records", "Want", "Wish", "read"]
 
 Want = Literal["running", "stopped", "deleted"]
 VmState = Literal["building", "active", "stopped", "error"]
@@ -47,6 +47,10 @@ class Image(msgspec.Struct, frozen=True):
 
 
 IMAGE: Final = Image("6f1c2f8a-6d1e-4b0e-9c5d-2f6f3f8f7a10", "namespace")
+
+
+USER: Final = "floatway"
+"""Whose the instances are, where nobody manages users."""
 
 
 class Wish(msgspec.Struct, frozen=True):
