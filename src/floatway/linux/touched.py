@@ -10,6 +10,7 @@ be heard (a setting, a member of a set that took another's place) is found by a 
 
 import socket
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -99,16 +100,20 @@ class _Look:
         self.scopes: dict[type[Record], list[Belongs]] = {}
         self.earlier: list[Record] = []
         """Earlier records that are looked at again one by one."""
-        self.present = set(conn.namespaces())
         self._bridges: frozenset[str] | None = None
         """All bridges, where the database was asked."""
         self._numbers: dict[str, dict[int, str]] = {}
 
+    @cached_property
+    def present(self) -> frozenset[str]:
+        """The named namespaces."""
+        return frozenset(self.conn.namespaces())
+
     def state(self) -> HostState:
         """The new view."""
         touched = self.touched
-        here = touched.namespaces & self.present
-        gone = touched.namespaces - self.present
+        here = touched.namespaces and touched.namespaces & self.present
+        gone = touched.namespaces - here
         if touched.namespaces:
             self._replace(Netns, lambda record: record.name in touched.namespaces)
             self.found += (Netns(name=name) for name in here)

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from floatway.linux import rtread
-from floatway.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE, Socket, attributes, messages
+from floatway.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE, Socket, attributes, messages, read_i32
 from floatway.linux.rtread import IFINFO, NDMSG, RTMSG, LinkRow
 
 
@@ -34,6 +34,7 @@ _NFT = 1 << 6  # NFNLGRP_NFTABLES
 _NEWLINK, _DELLINK, _NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE = 16, 17, 20, 21, 24, 25
 _NEWNEIGH, _DELNEIGH, _NEWRULE, _DELRULE, _NEWNETCONF, _DELNETCONF = 28, 29, 32, 33, 80, 81
 _PERMANENT = 0x80
+_NETCONFMSG, _NETCONFA_IFINDEX = 4, 1
 _RTPROT_KERNEL, _RTM_F_CLONED = 2, 0x200
 _NEWGEN = int.from_bytes(((10 << 8) | 15).to_bytes(2, sys.byteorder), "big")  # NFT_MSG_NEWGEN as a filter reads it
 _ATTACH_FILTER = 26
@@ -120,7 +121,7 @@ class Namespace:
             if self._neighbour(kind, body):
                 heard("addressing", self.name)
         elif kind in (_NEWNETCONF, _DELNETCONF):
-            heard("settings", self.name)
+            self._setting(body, heard)
 
     def _link(self, kind: int, body: bytes) -> str:
         """The name of the device if anything changed of what is known of it, else ""."""
@@ -132,6 +133,14 @@ class Namespace:
         row = rtread.link_row(body)
         self._links[index] = row
         return row.name if row != known else ""
+
+    def _setting(self, body: bytes, heard: Heard) -> None:
+        """A device that comes has settings too: that it comes is heard anyway."""
+        index = read_i32(attributes(body, _NETCONFMSG).get(_NETCONFA_IFINDEX, bytes(4)))
+        if index <= 0:  # those for all devices, and for those to come
+            heard("settings", self.name)
+        elif (known := self._links.get(index)) is not None:
+            heard(*(("settings", self.name) if self.name else ("links", known.name)))
 
     def _neighbour(self, kind: int, body: bytes) -> bool:
         """Does this tell of a permanent neighbour, or of what was one?"""
