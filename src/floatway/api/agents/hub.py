@@ -17,8 +17,9 @@ import msgspec
 import structlog
 
 from floatway.control.parts import Parts, between, part
+from floatway.control.scope import Key
 from floatway.control.snapshot import Model
-from floatway.model.stream import TABLES, Delta, Report, Status, merged
+from floatway.model.stream import TABLES, Delta, Event, Report, Status, merged
 
 __all__ = ["Ahead", "Hub", "Presence", "Stream", "whole"]
 
@@ -28,6 +29,9 @@ REPORTED: Final = ("ports", "floating_ips", "routers")
 """The tables whose resources have a status, and the fields of a report that hold it."""
 KEPT: Final = 1024
 """Revisions that an agent may have missed and still be sent the difference."""
+_EVENTS: Final = 32
+_REASON: Final = 500
+EVENTS: Final = ("repaired", "failed", "recovered")
 
 
 class Ahead(Exception):  # noqa: N818 - a fact, no fault
@@ -50,8 +54,12 @@ class Presence(msgspec.Struct, kw_only=True):
     """Seconds since the epoch."""
     failures: dict[str, Status] = {}
     """What the host could not make: "ports/ID" and why."""
+    events: tuple[Event, ...] = ()
+    """The newest that the host told of."""
     due: dict[tuple[str, str], int] = {}
     """(table, id) of what the host was last told, and at which revision: an older word on it is out of date."""
+    followed: bool = False
+    """Whether ``due`` can be known: the host's agent has been connected here."""
 
 
 class Stream:
@@ -105,6 +113,8 @@ class Hub:
         self._streams: dict[str, Stream] = {}
         self._models: collections.OrderedDict[int, Model] = collections.OrderedDict({model.revision: model})
         self._kept = kept
+        self.events: collections.Counter[str] = collections.Counter()
+        """What hosts told of, by kind."""
         self._waiting: set[asyncio.Event] = set()
 
     @property
@@ -131,7 +141,7 @@ class Hub:
             self._models.popitem(last=False)
         lines: dict[int, bytes] = {}
         for host, delta in self.parts.move(model, changed).items():
-            presence = self.presences[host]
+            presence = self.present(host)
             presence.concerned = model.revision
             _note_due(presence, delta)
             stream = self._streams.get(host)
@@ -165,14 +175,14 @@ class Hub:
             raise Ahead(since)
         if (earlier := self._streams.pop(host, None)) is not None:
             earlier.close()
-        presence = self.presences.setdefault(host, Presence(host=host))
-        self.parts.follow(host)
+        presence = self.present(host)
         stood = self._models.get(since) if since is not None else None
         first = between(stood, now, host) if stood is not None else whole(now, host)
         if not first.empty:
             presence.concerned = now.revision
             _note_due(presence, first)
-        presence.connected = True
+        presence.connected = presence.followed = True
+        presence.heard = self._clock()
         stream = self._streams[host] = Stream(host, first)
         self._wake()
         return stream
@@ -190,10 +200,23 @@ class Hub:
             self.presences[stream.host].connected = False
             self._wake()
 
+    def present(self, host: str) -> Presence:
+        """What is known of the host; it is followed from now on."""
+        self.parts.follow(host)
+        return self.presences.setdefault(host, Presence(host=host))
+
+    def silent(self, seconds: float) -> None:
+        """Let go of agents that are connected and have said nothing for so long: what hangs is not waited for. They may come
+        back."""
+        before = self._clock() - seconds
+        for host, presence in self.presences.items():
+            if presence.connected and presence.heard < before:
+                _LOG.warning("an agent is silent", host=host, seconds=round(self._clock() - presence.heard))
+                self.left(self._streams[host])
+
     def heard(self, host: str, report: Report) -> Presence:
         """Take a report's word for where the host stands; what it says of resources is for the rules to store."""
-        presence = self.presences.setdefault(host, Presence(host=host))
-        self.parts.follow(host)
+        presence = self.present(host)
         presence.heard = self._clock()
         if report.applied > presence.applied or report.fresh:
             presence.applied = report.applied
@@ -203,12 +226,21 @@ class Hub:
         for table in REPORTED:
             for id_, status in getattr(report, table).items():
                 failures.pop(f"{table}/{id_}", None)
-                if status.state == "ERROR":
-                    failures[f"{table}/{id_}"] = status
+                if status.state == "ERROR" and self.parts.concerns(host, Key(table, id_)):
+                    failures[f"{table}/{id_}"] = Status("ERROR", status.reason[:_REASON])
         presence.failures = failures
+        if report.events:
+            self._note_events(presence, report.events)
         presence.due = {key: revision for key, revision in presence.due.items() if revision > report.applied}
         self._wake()
         return presence
+
+    def _note_events(self, presence: Presence, events: tuple[Event, ...]) -> None:
+        self.events.update(event.kind for event in events if event.kind in EVENTS)
+        told = [Event(event.kind[:_REASON], event.what[:_REASON], event.seconds) for event in events[-_EVENTS:]]
+        for event in told:
+            _LOG.info("a host says", host=presence.host, kind=event.kind, what=event.what)
+        presence.events = (*presence.events, *told)[-_EVENTS:]
 
     def forget(self, host: str) -> None:
         """The host is no more: its stream ends, nobody waits for it."""
@@ -266,3 +298,6 @@ def _note_due(presence: Presence, delta: Delta) -> None:
     for table in REPORTED:
         for one in getattr(delta, table):
             presence.due[table, one.id] = delta.revision
+        for id_ in delta.removed.get(table, ()):
+            presence.due.pop((table, id_), None)
+            presence.failures.pop(f"{table}/{id_}", None)

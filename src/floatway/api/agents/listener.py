@@ -7,6 +7,7 @@
 
 What one connection may take is bounded: its header and body in bytes and seconds, what is written and not yet read, and how
 long it may be silent. Who is too slow is cut off; the stream itself holds one delta, which grows no larger than the host's part.
+A host has a few connections and an allowance of work; who has not proved yet to be a host has no room for a body, and makes way.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ import h11
 import msgspec
 import structlog
 
+from floatway.api.agents.allowance import Allowance
 from floatway.api.agents.hub import Ahead, Hub, Presence, Stream, encoded
 from floatway.api.agents.reports import Reports
 from floatway.api.config import AgentsConfig
@@ -34,6 +36,15 @@ _LOG: Final = structlog.get_logger("floatway.agents")
 _REPORT: Final = msgspec.json.Decoder(Report)
 _ENCODER: Final = msgspec.json.Encoder()
 _HEADER_BYTES: Final = 16 * 1024
+_STRANGERS_BYTES: Final = 16 * 1024
+"""What a request without a host's key may bring: to be read over, or to join."""
+_STRANGERS_PART: Final = 4
+"""One in so many of the connections may be of nobody known."""
+_OF_ONE_HOST: Final = 8
+_HANDSHAKE_SECONDS: Final = 10.0
+_REQUEST_COST: Final = 1024
+_OPEN_COST: Final = 64 * 1024
+_JOIN_COST: Final = 64 * 1024
 _UNREAD_BYTES: Final = 256 * 1024
 _NDJSON: Final = [(b"content-type", b"application/x-ndjson")]
 
@@ -61,6 +72,9 @@ class Listener:
         self._join = join
         self._servers: list[asyncio.Server] = []
         self._connections: set[asyncio.Task[None]] = set()
+        self._strangers: dict[asyncio.Task[None], None] = {}
+        self._of_hosts: dict[str, dict[asyncio.Task[None], None]] = {}
+        self._allowances: dict[str, Allowance] = {}
         self._beat: asyncio.Task[None] | None = None
 
     async def start(self, tls: ssl.SSLContext | None = None) -> None:
@@ -72,7 +86,13 @@ class Listener:
         if self._config.bind:
             self._servers.append(
                 await asyncio.start_server(
-                    self._connected, self._config.bind, self._config.port, ssl=tls, limit=_UNREAD_BYTES, backlog=1024
+                    self._connected,
+                    self._config.bind,
+                    self._config.port,
+                    ssl=tls,
+                    ssl_handshake_timeout=_HANDSHAKE_SECONDS if tls else None,
+                    limit=_UNREAD_BYTES,
+                    backlog=1024,
                 )
             )
         if self._config.socket:
@@ -95,32 +115,72 @@ class Listener:
         if task is None or len(self._connections) >= self._config.max_connections:
             writer.close()
             return
+        if len(self._strangers) >= max(1, self._config.max_connections // _STRANGERS_PART):
+            next(iter(self._strangers)).cancel()
         self._connections.add(task)
+        self._strangers[task] = None
+        ended = False
         try:
             await _Connection(self, reader, writer).serve()
+            ended = True
         except (_Gone, ConnectionError, TimeoutError, ssl.SSLError, h11.ProtocolError):
             pass
         except Exception:
             _LOG.exception("an agent's connection failed")
         finally:
-            self._connections.discard(task)
+            self._left(task)
             with contextlib.suppress(Exception):
                 writer.close()
+                # what is still to be sent would be kept for as long as nobody reads it
+                wait = self._config.slow_timeout if ended else 0.0
+                asyncio.get_running_loop().call_later(wait, writer.transport.abort)
 
-    async def answer(self, method: str, path: list[str], headers: dict[str, str], body: bytes) -> Response:
-        """Everything but streams.
+    def _left(self, task: asyncio.Task[None]) -> None:
+        self._connections.discard(task)
+        self._strangers.pop(task, None)
+        for host in [host for host, tasks in self._of_hosts.items() if task in tasks]:
+            del self._of_hosts[host][task]
+            if not self._of_hosts[host]:
+                del self._of_hosts[host]
+
+    def admit(self, method: str, path: list[str], headers: Mapping[str, str]) -> str:
+        """The host whose connection this is, "" for one that wants to join.
+
+        Raises:
+            ApiError: 401, 403, 404.
+        """
+        if path == ["v1", "join"] and method == "POST":
+            return ""
+        host = self._host(path, headers)
+        if (task := asyncio.current_task()) is not None:
+            self._strangers.pop(task, None)
+            tasks = self._of_hosts.setdefault(host, {})
+            tasks[task] = None
+            if len(tasks) > _OF_ONE_HOST:
+                next(iter(tasks)).cancel()
+        return host
+
+    async def spend(self, host: str, cost: int) -> None:
+        """Let a host (or "", all that have no key yet) that makes more than its share of work wait."""
+        await self._allowances.setdefault(host, Allowance()).spend(_REQUEST_COST + cost)
+
+    async def answer(self, method: str, path: list[str], host: str, body: bytes) -> Response:
+        """Everything but streams; ``host`` was admitted.
 
         Raises:
             ApiError: what goes into the error document.
         """
-        if path == ["v1", "join"] and method == "POST":
+        if not host:
+            await self.spend("", _JOIN_COST)
             return _json(await self._join(_decoded(body)))
-        host = self._host(path, headers)
         if path[3:] == ["reports"] and method == "POST":
+            await self.spend(host, len(body))
             try:
                 report = _REPORT.decode(body)
             except (msgspec.DecodeError, RecursionError) as error:
                 raise bad_request("HTTPBadRequest", f"This is no report: {error}") from error
+            if report.agents:
+                await self.spend(host, _OPEN_COST)
             if report.applied > self._hub.revision and not self._engine.store.exclusive:
                 async with asyncio.timeout(self._config.heartbeat):
                     await self._engine.reached(report.applied)
@@ -142,13 +202,13 @@ class Listener:
             raise forbidden("NotThisHost", "A host's key is good for that host alone.")
         return host
 
-    async def open(self, path: list[str], query: str, headers: Mapping[str, str]) -> Stream:
-        """The stream that is asked for.
+    async def open(self, host: str, query: str) -> Stream:
+        """The stream that is asked for by ``host``, which was admitted.
 
         Raises:
-            ApiError: 400, 401, 403; 503 when what the agent has seen does not come.
+            ApiError: 400; 503 when what the agent has seen does not come.
         """
-        host = self._host(path, headers)
+        await self.spend(host, _OPEN_COST)
         asked = urllib.parse.parse_qs(query).get("from", [""])[0]
         if asked and not asked.isdecimal():
             raise bad_request("HTTPBadRequest", "from is a revision: a number, 0 or more.")
@@ -180,29 +240,42 @@ class _Connection:
         self._listener = listener
         self._reader, self._writer = reader, writer
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEADER_BYTES)
+        self._first = True
         writer.transport.set_write_buffer_limits(high=_UNREAD_BYTES)
 
     async def serve(self) -> None:
         """Until either side has had enough."""
         while True:
-            async with asyncio.timeout(self._listener.config.idle_timeout):
-                request = await self._event()
-            if not isinstance(request, h11.Request):
+            config = self._listener.config
+            try:
+                async with asyncio.timeout(config.body_timeout if self._first else config.idle_timeout):
+                    request = await self._event()
+            except h11.RemoteProtocolError as error:
+                if self._http.our_state is h11.IDLE:
+                    self._refuse(error)
                 return
-            async with asyncio.timeout(self._listener.config.body_timeout):
-                body, refused = await self._body()
-            if refused is not None:
-                await self._respond(error_response(refused))
+            if not isinstance(request, h11.Request):
                 return
             method = request.method.decode("ascii")
             target, _, query = request.target.decode("latin-1").partition("?")
             path = [urllib.parse.unquote(one) for one in target.split("/") if one]
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
+            host, refused = "", None
+            try:
+                host = self._listener.admit(method, path, headers)
+            except ApiError as error:
+                refused = error
+            async with asyncio.timeout(config.body_timeout):
+                body, too_long = await self._body(config.max_body_bytes if host else _STRANGERS_BYTES)
+            if refused is not None or too_long is not None:
+                await self._respond(error_response(refused or too_long or ApiError(400, "HTTPBadRequest", "")))
+                return
+            self._first = False
             try:
                 if method == "GET" and path[3:] == ["stream"]:
-                    await self._stream(await self._listener.open(path, query, headers))
+                    await self._stream(await self._listener.open(host, query))
                     return
-                response = await self._listener.answer(method, path, headers, body)
+                response = await self._listener.answer(method, path, host, body)
             except ApiError as error:
                 response = error_response(error)
             await self._respond(response)
@@ -220,16 +293,23 @@ class _Connection:
             if not data and self._http.their_state is h11.IDLE:
                 raise _Gone
 
-    async def _body(self) -> tuple[bytes, ApiError | None]:
+    def _refuse(self, error: h11.RemoteProtocolError) -> None:
+        """Say what is wrong with a header."""
+        response = error_response(ApiError(error.error_status_hint, "HTTPBadRequest", f"This is no request: {error}"))
+        headers = [(b"content-length", b"%d" % len(response.body)), (b"connection", b"close")]
+        self._send(h11.Response(status_code=response.status, headers=headers))
+        self._send(h11.Data(data=response.body))
+        self._send(h11.EndOfMessage())
+
+    async def _body(self, limit: int) -> tuple[bytes, ApiError | None]:
         parts: list[bytes] = []
         size = 0
         while True:
             event = await self._event()
             if isinstance(event, h11.Data):
                 size += len(event.data)
-                if size > self._listener.config.max_body_bytes:
-                    limit = self._listener.config.max_body_bytes
-                    return b"", ApiError(413, "HTTPRequestEntityTooLarge", f"A report has {limit} bytes at most.")
+                if size > limit:
+                    return b"", ApiError(413, "HTTPRequestEntityTooLarge", f"A body has {limit} bytes at most.")
                 parts.append(bytes(event.data))
             elif isinstance(event, h11.EndOfMessage):
                 return b"".join(parts), None
@@ -278,7 +358,7 @@ class _Connection:
 
 def public(presence: Presence) -> dict[str, Any]:
     """What may be said of a host: to itself, and to administrators."""
-    fields = {name: getattr(presence, name) for name in presence.__struct_fields__ if name != "due"}
+    fields = {name: getattr(presence, name) for name in presence.__struct_fields__ if name not in {"due", "followed"}}
     shown: dict[str, Any] = msgspec.to_builtins(fields)
     return shown
 

@@ -11,16 +11,21 @@ import contextlib
 import functools
 from typing import Final
 
+import msgspec
+
 from floatway.api.agents.hub import REPORTED, Hub
 from floatway.api.engine import Engine
+from floatway.control import entities as e
 from floatway.control.decide import reports
 from floatway.control.draft import Draft
 from floatway.control.errors import ApiError
-from floatway.control.scope import Key
+from floatway.control.scope import Key, resource
 from floatway.model.stream import Report
 
 __all__ = ["Reports"]
 
+_KINDS: Final[dict[str, type[e.Entity]]] = {"ports": e.Port, "floating_ips": e.FloatingIp, "routers": e.Router}
+_AT_ONCE: Final = 20
 _PARTS_OF_SILENCE: Final = 3
 """Heartbeats are written so many times in the silence after which an agent counts as down."""
 
@@ -39,16 +44,21 @@ class Reports:
         Raises:
             ApiError: 503, the store failed; the agent says it again.
         """
+        hub = self._hub
+        if report.applied > hub.revision:  # of another store, or of one that was restored: it stands nowhere here
+            report = msgspec.structs.replace(report, applied=0)
         if report.agents or report.fresh or any(getattr(report, table) for table in REPORTED):
-            hub = self._hub
-            hub.parts.follow(host)
+            presence = hub.present(host)
 
             def decide(draft: Draft) -> None:
-                presence = hub.presences.get(host)
-                due = presence.due if presence is not None else {}
-
                 def believed(table: str, id_: str) -> bool:
-                    return due.get((table, id_), 0) <= report.applied and hub.parts.concerns(host, Key(table, id_))
+                    key = Key(table, id_)
+                    return (
+                        presence.followed
+                        and presence.due.get((table, id_), 0) <= report.applied
+                        and hub.parts.concerns(host, key)
+                        and _is_known(draft, hub, key, host)
+                    )
 
                 reports.take(draft, host, report, believed)
 
@@ -57,10 +67,22 @@ class Reports:
 
     async def beat(self) -> None:
         """Write the heartbeats of all connected hosts, again and again, until cancelled."""
-        pause = self._engine.settings.agent_down_seconds / _PARTS_OF_SILENCE
+        down = self._engine.settings.agent_down_seconds
+        pause = down / _PARTS_OF_SILENCE
         while True:
-            await asyncio.sleep(pause)
+            self._hub.silent(down)
             hosts = [host for host, presence in self._hub.presences.items() if presence.connected]
-            if hosts:
-                with contextlib.suppress(ApiError):  # the store is away; so is everybody's next write
-                    await self._engine.write(functools.partial(reports.seen, hosts=hosts))
+            groups = [hosts[at : at + _AT_ONCE] for at in range(0, len(hosts), _AT_ONCE)]
+            for group in groups or [[]]:  # a thousand in one go would hold up everybody else
+                await asyncio.sleep(pause / max(1, len(groups)))
+                if group:
+                    with contextlib.suppress(ApiError):  # the store is away; so is everybody's next write
+                        await self._engine.write(functools.partial(reports.seen, hosts=group))
+
+
+def _is_known(draft: Draft, hub: Hub, key: Key, host: str) -> bool:
+    """Whether the host can know the resource's newest form: what is decided and not yet durable no host was told."""
+    kind, known = _KINDS[key.table], hub.parts.model
+    if draft.get(kind, key.id) is known.get(kind, key.id):
+        return True
+    return resource(draft.model, key, host) == resource(known, key, host)

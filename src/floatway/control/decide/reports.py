@@ -3,12 +3,17 @@
 A host is believed only about its own part, and only if its word is not older than what it was last told.
 """
 
+import ipaddress
 from collections.abc import Callable, Iterator
 from typing import Any, Final
+
+import msgspec
 
 from floatway.control import entities as e
 from floatway.control.decide import agents, binding, floatingips, routers
 from floatway.control.draft import Draft
+from floatway.control.errors import bad_request
+from floatway.model.resources import Host
 from floatway.model.stream import Report, Status
 
 __all__ = ["TYPES", "seen", "take"]
@@ -21,6 +26,20 @@ TYPES: Final = {
 }
 """What may run on a host, as operators know it, and under which name."""
 _SAID: Final = ("configurations", "availability_zone", "topic", "resources_synced", "started")
+
+_LONGEST: Final = 64 * 1024
+
+
+class _Said(msgspec.Struct, frozen=True):
+    """An agent's description."""
+
+    agent_type: str
+    configurations: dict[str, Any] = {}
+    availability_zone: str | None = None
+    topic: str = "N/A"
+    resources_synced: bool | None = None
+    started: bool = False
+
 
 Believed = Callable[[str, str], bool]
 """(table, id): whether the host may speak of this resource, and knows its newest form."""
@@ -50,12 +69,37 @@ def take(draft: Draft, host: str, report: Report, believed: Believed) -> None:
 
 
 def describe(draft: Draft, host: str, said: dict[str, Any]) -> None:
-    """What an agent says of itself; of a type that nobody knows, nothing."""
-    binary = TYPES.get(said.get("agent_type", ""))
+    """What an agent says of itself; of a type that nobody knows, nothing.
+
+    Raises:
+        ApiError: 400, it says something that cannot be, and that others would have to live with.
+    """
+    try:
+        one = msgspec.convert(said, _Said)
+        configured = one.configurations
+        msgspec.convert(
+            {
+                "name": host,
+                "tunnel_ip": configured.get("tunneling_ip") or "",
+                "agent_mode": configured.get("agent_mode", "legacy"),
+                "bridge_mappings": configured.get("bridge_mappings") or {},
+                "bridge_nics": configured.get("bridge_nics") or {},
+                "datapath_type": configured.get("datapath_type", ""),
+                "pins": configured.get("pins") or {},
+            },
+            Host,
+        )
+        if configured.get("tunneling_ip"):
+            ipaddress.ip_address(configured["tunneling_ip"])
+    except (ValueError, TypeError) as error:  # msgspec's are ValueErrors
+        raise bad_request("HTTPBadRequest", f"An agent's description is not right: {error}") from error
+    if len(msgspec.json.encode(said)) > _LONGEST:
+        raise bad_request("HTTPBadRequest", f"An agent's description has {_LONGEST} bytes at most.")
+    binary = TYPES.get(one.agent_type)
     if binary is None:
         return
-    values = {name: said[name] for name in _SAID if name in said}
-    known: dict[str, Any] = {"agent_type": said["agent_type"], "host": host, "binary": binary}
+    values = {name: getattr(one, name) for name in _SAID if name in said}
+    known: dict[str, Any] = {"agent_type": one.agent_type, "host": host, "binary": binary}
     agents.report(draft, known | values)
 
 
