@@ -121,10 +121,17 @@ def start_ovs() -> None:
     """ovsdb-server and ovs-vswitchd of this test's own, with an empty database."""
     sh(
         "test -d /etc/openvswitch && ovsdb-tool create /etc/openvswitch/conf.db /usr/share/openvswitch/vswitch.ovsschema"
-        " && ovsdb-server --remote=punix:/var/run/openvswitch/db.sock --pidfile --detach --log-file /etc/openvswitch/conf.db"
-        " && ovs-vsctl --no-wait init"
     )
+    start_ovsdb()
+    sh("ovs-vsctl --no-wait init")
     start_vswitchd()
+
+
+def start_ovsdb() -> None:
+    """ovsdb-server alone."""
+    sh(
+        "ovsdb-server --remote=punix:/var/run/openvswitch/db.sock --pidfile --detach --log-file /etc/openvswitch/conf.db"
+    )
 
 
 def start_vswitchd() -> None:
@@ -134,6 +141,15 @@ def start_vswitchd() -> None:
 
 def kill_vswitchd() -> None:
     """As a crash would."""
-    pid = int(Path("/var/run/openvswitch/ovs-vswitchd.pid").read_text())
+    _kill("ovs-vswitchd")
+
+
+def kill_ovsdb() -> None:
+    """As a crash would."""
+    _kill("ovsdb-server")
+
+
+def _kill(daemon: str) -> None:
+    pid = int(Path(f"/var/run/openvswitch/{daemon}.pid").read_text())
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text(), "vswitchd dies")
+    until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text(), f"{daemon} dies")

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -10,14 +11,14 @@ import pytest
 from floatway.agent.agent import Agent
 from floatway.agent.reconcile import reconcile
 from floatway.host.commands import commands
-from floatway.host.records import Link, OvsBridge, Rule, Sysctl
+from floatway.host.records import Link, Netns, OvsBridge, Rule, Sysctl
 from floatway.linux.connection import HostConnection
 from floatway.linux.observe import observe
 from floatway.linux.touched import EVERYTHING, NOTHING, Touched
 from floatway.linux.watch import Watch
 from kernel.damage import damages
 from kernel.reference_host import HOST, reference, start, taps
-from kernel.support import kill_vswitchd, sh, start_vswitchd
+from kernel.support import kill_ovsdb, kill_vswitchd, sh, start_ovsdb, start_vswitchd
 
 pytestmark = pytest.mark.kernel
 UNHEARD = {"sysctl"}
@@ -103,6 +104,41 @@ def test_every_kind_of_damage_is_heard_and_mended() -> None:
     watched(story)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_damage_done_while_we_work_is_heard_and_mended(seed: int) -> None:
+    """Many at once, in the middle of our own changes; commands that fail because an earlier one took their object are part of it."""
+
+    async def story(host: Host) -> None:
+        chance = random.Random(seed)
+        cloud = reference()
+        without = msgspec.structs.replace(cloud, floating_ips={})
+        choices = {kind: found for kind, found in damages(observe(host.conn)).items() if found and kind not in UNHEARD}
+        for number in (1, 2, 6):
+            done = [chance.choice(choices[kind]) for kind in chance.choices(list(choices), k=number)]
+            with host.watch.ours() as did:
+                did(host.agent.apply(without).plan)
+                for command in done:
+                    sh(f"{command} || true")
+                did(host.agent.apply(cloud).plan)
+            try:
+                await host.until(lambda: not todo(host))
+            except TimeoutError:
+                pytest.fail(f"{done}: {host.heard}\n{todo(host)}")
+
+    watched(story)
+
+
+def test_more_than_can_be_heard_is_looked_at() -> None:
+    async def story(host: Host) -> None:
+        (netns, *_) = sorted(netns.name for netns in observe(host.conn).records(Netns))
+        batch = "".join(f"route add 10.{n >> 8}.{n & 255}.0/24 dev lo proto static\n" for n in range(6000))
+        Path("/run/batch").write_text(batch)
+        sh(f"ip -n {netns} -force -batch /run/batch")
+        await host.until(lambda: not todo(host))
+
+    watched(story)
+
+
 def test_nothing_is_heard_where_nothing_happens() -> None:
     async def story(host: Host) -> None:
         host.heard.clear()
@@ -161,6 +197,31 @@ def test_open_vswitch_is_killed_and_comes_back() -> None:
         await host.quiet()
         sh("ovs-ofctl -O OpenFlow14 del-flows br-int")  # is still heard
         await host.until(lambda: not todo(host))
+
+    watched(story)
+
+
+def test_the_database_is_killed_and_comes_back() -> None:
+    async def story(host: Host) -> None:
+        kill_ovsdb()
+        await host.watch.next()
+        start_ovsdb()
+        async with asyncio.timeout(LIMIT):
+            while not (await host.watch.next()).database:
+                pass
+        await host.quiet()
+        sh("ovs-vsctl set-fail-mode br-int standalone")  # is still heard
+        await host.until(lambda: not todo(host))
+
+    watched(story)
+
+
+def test_a_namespace_that_is_made_anew_is_listened_to() -> None:
+    async def story(host: Host) -> None:
+        (name, *_) = sorted(netns.name for netns in observe(host.conn).records(Netns))
+        for _ in range(2):
+            sh(f"ip netns del {name} && ip netns add {name}")
+            await host.until(lambda: not todo(host))
 
     watched(story)
 
