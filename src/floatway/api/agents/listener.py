@@ -125,6 +125,8 @@ class Listener:
             ended = True
         except (_Gone, ConnectionError, TimeoutError, ssl.SSLError, h11.ProtocolError):
             pass
+        except asyncio.CancelledError:
+            pass  # it made way; asyncio of Python 3.11 logs a callback of its own otherwise
         except Exception:
             _LOG.exception("an agent's connection failed")
         finally:

@@ -65,10 +65,10 @@ class Reports:
             await self._engine.write(decide)
         self._hub.heard(host, report)
 
-    async def beat(self) -> None:
-        """Write the heartbeats of all connected hosts, again and again, until cancelled."""
+    async def beat(self, every: float | None = None) -> None:
+        """Write the heartbeats of all connected hosts each ``every`` seconds (None: as often as needed), until cancelled."""
         down = self._engine.settings.agent_down_seconds
-        pause = down / _PARTS_OF_SILENCE
+        pause = down / _PARTS_OF_SILENCE if every is None else every
         while True:
             self._hub.silent(down)
             hosts = [host for host, presence in self._hub.presences.items() if presence.connected]
