@@ -241,6 +241,24 @@ def test_without_vswitchd_all_else_is_mended() -> None:
     watched(story)
 
 
+def test_what_cannot_be_heard_is_looked_at_now_and_then() -> None:
+    async def story(host: Host) -> None:
+        settings = host.agent.verify(NOTHING).desired.records(Sysctl)
+        one = random.Random(3).choice(settings)
+        inside = f"ip netns exec {one.netns} " if one.netns else ""
+        async with Watch(host.conn, sweep=0.01) as watch:
+            sh(f"{inside}sysctl -qw {one.name}={0 if one.value != '0' else 1}")
+            async with asyncio.timeout(LIMIT):
+                while not (touched := await watch.next()).settings:
+                    pass
+                assert not touched.everything
+                assert host.agent.verify(touched).plan
+                while not (await watch.next()).everything:
+                    pass
+
+    watched(story)
+
+
 def test_a_setting_is_mended_by_a_look_at_everything() -> None:
     async def story(host: Host) -> None:
         settings = host.agent.verify(EVERYTHING).desired.records(Sysctl)

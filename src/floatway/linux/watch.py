@@ -38,6 +38,7 @@ from floatway.linux.watch_sets import Sets
 __all__ = ["Touched", "Watch"]
 
 _SWEEP = 60.0
+_WHOLE = 5
 _SETS = 0.5
 _SETS_SHARE = 1 / 400  # of a core, spent on comparing sets at most
 _FIND = 0.25  # seconds between two tries to reach a daemon
@@ -45,8 +46,8 @@ _AGAIN = (0.005, 0.02, 0.1, 0.5, 1.0, 1.0, 1.0, 1.0)
 
 
 class Watch:
-    """The ears of one host, for one asyncio loop. ``sweep``: after so many seconds everything is to be looked at, against what
-    cannot be heard; ``sets``: seconds between two looks at the IP sets. 0 is never."""
+    """The ears of one host, for one asyncio loop. ``sweep``: after so many seconds what cannot be heard is to be looked at,
+    every fifth time everything; ``sets``: seconds between two looks at the IP sets. 0 is never."""
 
     def __init__(self, conn: HostConnection, *, sweep: float = _SWEEP, sets: float = _SETS) -> None:
         self._netns_dir, self._rundir = conn.netns_dir, conn.ovs_rundir
@@ -71,7 +72,7 @@ class Watch:
         self._gathering.clear()  # what is there already is for the first look
         self._loop.add_reader(self._ears.fileno(), self._ears.ready)
         self._compare_sets()
-        self._sweep(first=True)
+        self._sweep()
         return self
 
     async def __aexit__(
@@ -175,11 +176,14 @@ class Watch:
         seconds = max(self._sets_seconds, (time.thread_time() - begin) / _SETS_SHARE)
         self._at("sets", seconds, self._compare_sets)
 
-    def _sweep(self, *, first: bool = False) -> None:
-        if self._sweep_seconds:
-            if not first:
-                self._gathering.put(EVERYTHING)
-            self._at("sweep", self._sweep_seconds, self._sweep)
+    def _sweep(self, number: int = 0) -> None:
+        """The settings each time, which change without a word; all else now and then, against words that were lost."""
+        if not self._sweep_seconds:
+            return
+        if number:
+            settings = Touched(settings=frozenset(self._spaces))
+            self._gathering.put(settings if number % _WHOLE else EVERYTHING)
+        self._at("sweep", self._sweep_seconds, lambda: self._sweep(number + 1))
 
 
 def _inode(path: Path) -> int:
