@@ -246,15 +246,14 @@ def test_what_cannot_be_heard_is_looked_at_now_and_then() -> None:
         settings = host.agent.verify(NOTHING).desired.records(Sysctl)
         one = random.Random(3).choice(settings)
         inside = f"ip netns exec {one.netns} " if one.netns else ""
-        async with Watch(host.conn, sweep=0.01) as watch:
+        async with Watch(host.conn, sweep=0.1) as watch:
             sh(f"{inside}sysctl -qw {one.name}={0 if one.value != '0' else 1}")
+            seen = NOTHING
             async with asyncio.timeout(LIMIT):
-                while not (touched := await watch.next()).settings:
-                    pass
-                assert not touched.everything
-                assert host.agent.verify(touched).plan
-                while not (await watch.next()).everything:
-                    pass
+                while todo(host) or not (seen.database and "br-int" in seen.bridges and "" in seen.addressing):
+                    touched = await watch.next()
+                    host.agent.verify(touched)
+                    seen |= touched
 
     watched(story)
 

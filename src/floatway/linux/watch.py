@@ -27,7 +27,7 @@ from floatway.host.steps import Plan
 from floatway.linux import netns
 from floatway.linux.connection import HostConnection
 from floatway.linux.errors import LinuxError
-from floatway.linux.touched import EVERYTHING, Touched
+from floatway.linux.touched import Touched
 from floatway.linux.watch_ears import Ears
 from floatway.linux.watch_files import Files
 from floatway.linux.watch_gather import Gathering
@@ -37,8 +37,7 @@ from floatway.linux.watch_sets import Sets
 
 __all__ = ["Touched", "Watch"]
 
-_SWEEP = 60.0
-_WHOLE = 5
+_SWEEP = 300.0
 _SETS = 0.5
 _SETS_SHARE = 1 / 400  # of a core, spent on comparing sets at most
 _FIND = 0.25  # seconds between two tries to reach a daemon
@@ -46,14 +45,15 @@ _AGAIN = (0.005, 0.02, 0.1, 0.5, 1.0, 1.0, 1.0, 1.0)
 
 
 class Watch:
-    """The ears of one host, for one asyncio loop. ``sweep``: after so many seconds what cannot be heard is to be looked at,
-    every fifth time everything; ``sets``: seconds between two looks at the IP sets. 0 is never."""
+    """The ears of one host, for one asyncio loop. ``sweep``: in so many seconds all of it is to be looked at once, piece by
+    piece, for what cannot be heard; ``sets``: seconds between two looks at the IP sets. 0 is never."""
 
     def __init__(self, conn: HostConnection, *, sweep: float = _SWEEP, sets: float = _SETS) -> None:
         self._netns_dir, self._rundir = conn.netns_dir, conn.ovs_rundir
         self._sweep_seconds, self._sets_seconds = sweep, sets
         self._spaces: dict[str, Namespace] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._round = 1
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -176,14 +176,22 @@ class Watch:
         seconds = max(self._sets_seconds, (time.thread_time() - begin) / _SETS_SHARE)
         self._at("sets", seconds, self._compare_sets)
 
-    def _sweep(self, number: int = 0) -> None:
-        """The settings each time, which change without a word; all else now and then, against words that were lost."""
+    def _sweep(self, pieces: tuple[Touched, ...] = ()) -> None:
+        """Against what is not said and words that were lost: all of the host once a round, in pieces that hold up nobody."""
         if not self._sweep_seconds:
             return
-        if number:
-            settings = Touched(settings=frozenset(self._spaces))
-            self._gathering.put(settings if number % _WHOLE else EVERYTHING)
-        self._at("sweep", self._sweep_seconds, lambda: self._sweep(number + 1))
+        if pieces:
+            self._gathering.put(pieces[0])
+        left = pieces[1:] or self._pieces()
+        self._at("sweep", self._sweep_seconds / self._round, lambda: self._sweep(left))
+
+    def _pieces(self) -> tuple[Touched, ...]:
+        spaces = [frozenset({name}) for name in sorted(self._spaces)]
+        pieces = [Touched(addressing=one, chains=one, sets=one, settings=one) for one in spaces]
+        pieces += (Touched(bridges=frozenset({name})) for name in sorted(self._ovs.ours))
+        pieces.append(Touched(database=True))
+        self._round = len(pieces)
+        return tuple(pieces)
 
 
 def _inode(path: Path) -> int:

@@ -224,6 +224,11 @@ class OpenVSwitch:
         self._database: Database | None = None
         self._flows: dict[str, Flows] = {}
 
+    @property
+    def ours(self) -> frozenset[str]:
+        """The bridges that are listened to."""
+        return frozenset(self._flows)
+
     def close(self) -> None:
         """End all connections."""
         for name in list(self._flows):
