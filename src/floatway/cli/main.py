@@ -21,6 +21,8 @@ COMMANDS = {
     "observe": Lazy("host:observe", "This machine's network state, as one value."),
     "server": Lazy("server:server", "The OpenStack Networking API."),
     "agent": Lazy("agent:agent", "Make this host be what the server says."),
+    "plug": Lazy("plug:plug", "Give a namespace or container of this host a port."),
+    "unplug": Lazy("plug:unplug", "Take it out again."),
     "db": Lazy("db:db", "Check, dump, restore or upgrade the server's store."),
     "completion": Lazy("completion:completion", "Tab completion for bash, zsh or fish."),
 }
