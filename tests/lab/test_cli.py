@@ -93,6 +93,30 @@ def test_unknown_instance_is_bad_input() -> None:
     assert "did you mean test" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("who", "is_"),
+    [
+        ("aac0a6c0-4235-4543-b80d-bf7dcd349f77", "test"),
+        ("8aa5e3b4-6c0b-4d77-8c45-146cacf576ec", "test"),
+        ("2e9b7c41-0d5f-4b8a-93c6-7f1e2d3c4b06", "192.168.10.106"),
+    ],
+    ids=["instance", "port", "floating IP"],
+)
+def test_the_apis_ids_say_who_is_meant(who: str, is_: str) -> None:
+    found = json.loads(floatway("trace", "--lab", LAB, "outside", "--to", who, "--json").stdout)
+    assert found["forward"]["disposition"] == "DELIVERED"
+    assert found["target"] == is_
+    assert found["intent"] == []
+
+
+def test_wait_ends_when_hosts_have_applied_it() -> None:
+    url = json.loads(lab("status", "--json").stdout)["url"]
+    done = floatway("wait", "--url", url, "--json")
+    assert (done.returncode, json.loads(done.stdout)["applied"]) == (0, True)
+    late = floatway("wait", "--url", url, "--revision", "999999")
+    assert late.returncode == 1 and "still to come" in late.stderr
+
+
 def test_break_find_plan_mend() -> None:
     assert lab("plan", "--detailed-exitcode").returncode == 0
     assert lab("pause").stdout == f"paused: the agent of {HOST}\n"
@@ -100,6 +124,8 @@ def test_break_find_plan_mend() -> None:
     lost = floatway("trace", "--lab", LAB, "test", "--to", "192.168.0.1", "--brief", "--probe")
     assert lost.returncode == 1
     assert "as the walk says" in lost.stdout
+    assert f"Intent: {HOST} is not as the cloud wants it, 1 difference" in lost.stdout
+    assert "  floating_ip 2e9b7c41-0d5f-4b8a-93c6-7f1e2d3c4b06\n    $ ip -n" in lost.stdout
     planned = lab("plan", "--detailed-exitcode")
     assert planned.returncode == 3
     assert f"ip -n {ROUTER} rule add priority 57481 from 172.12.10.4 lookup 16" in planned.stdout

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from floatway.api.agents.hub import Hub
+from floatway.api.agents.hub import Hub, Presence
 from floatway.api.agents.keys import Keys
 from floatway.api.agents.listener import public
 from floatway.api.agents.tls import Identity
@@ -122,7 +122,17 @@ class Operator:
                 if one.connected and (hosts is None or one.host in hosts)
             }
             document["late"] = [public(one) for one in late]
+        if late:
+            said = "; ".join(_late(one) for one in late) if caller.is_admin else f"{len(late)} hosts are behind"
+            document["NeutronError"] = {"type": "NotApplied", "message": f"Not applied: {said}.", "detail": ""}
         return _json(document, 504 if late else 200)
+
+
+def _late(one: Presence) -> str:
+    """Who is behind, and why as far as it is known."""
+    said = f"{one.host} stands at revision {one.applied} of {one.concerned}"
+    failed = [f"{what}: {why.reason}" for what, why in one.failures.items()]
+    return f"{said} ({', '.join(failed)})" if failed else said
 
 
 def _administrators(caller: Caller) -> None:

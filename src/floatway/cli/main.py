@@ -19,6 +19,7 @@ COMMANDS = {
     "plan": Lazy("host:plan", "What would make this machine the host that the cloud wants."),
     "apply": Lazy("host:apply", "Make it so."),
     "observe": Lazy("host:observe", "This machine's network state, as one value."),
+    "wait": Lazy("wait:wait", "Wait until packets obey what the API was told."),
     "server": Lazy("server:server", "The OpenStack Networking API."),
     "agent": Lazy("agent:agent", "Make this host be what the server says."),
     "plug": Lazy("plug:plug", "Give a namespace or container of this host a port."),

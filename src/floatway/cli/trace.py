@@ -13,6 +13,7 @@ from floatway.cli.host import need_root
 from floatway.cli.options import colour_option, json_option, lab_option, print_json
 
 if TYPE_CHECKING:
+    from floatway.lab.intent import Difference
     from floatway.trace.question import Question
     from floatway.trace.result import Trace, Walk
     from floatway.trace.world import World
@@ -69,27 +70,36 @@ def trace(  # one parameter per option
 ) -> None:
     """Follow a packet hop by hop: where it is, what happens to it, and the line that decides.
 
-    WHO is an instance or machine by name, a port id, an address or a floating IP. The states of all hosts are read
-    once; the walk itself touches nothing and sends nothing, unless --probe asks for it.
+    WHO is an instance or machine by name, an address or a floating IP; with the lab's server also an instance, port or floating IP
+    by id, a port by name. The states of all hosts are read once; the walk itself touches nothing and sends nothing, unless --probe
+    asks for it. Below it: where the hosts on the way are not as the cloud wants them.
     """
     question = ask(start, source, target, proto or "icmp", dport, sport, size, df)
     from floatway.cli.notes import notes, verdict
-    from floatway.lab import lab
+    from floatway.lab import intent, lab
     from floatway.lab.probe import probe
     from floatway.lab.world import observe_world
     from floatway.trace import render
     from floatway.trace.walk import walk
 
-    running = lab.load(lab_name)
     need_root()
+    running = lab.load(lab_name)
+    known = intent.meant(running, (question.source, question.target))
+    question = msgspec.structs.replace(
+        question,
+        source=known.get(question.source, question.source),
+        target=known.get(question.target, question.target),
+    )
     world = observe_world(running)
     walked = walk(world, fresh(question, world))
+    differs = intent.of_walk(lab.cloud_of(lab_name), world, walked)
     probed = probe(running, world, walked) if probing else None
     good = (walked.forward.ok if no_reply else walked.ok) and (probed is None or probed.agrees)
     if no_reply:
         walked = msgspec.structs.replace(walked, reply=None)
     if as_json:
-        print_json(render.to_json(walked) | ({"probe": msgspec.to_builtins(probed)} if probed else {}))
+        more = {"intent": msgspec.to_builtins(differs)} | ({"probe": msgspec.to_builtins(probed)} if probed else {})
+        print_json(render.to_json(walked) | more)
     else:
         paint = wants_colour(colour)
         shown = stations(walked) if brief else walked
@@ -97,8 +107,31 @@ def trace(  # one parameter per option
         if probed:
             word = verdict(probed)
             click.echo(click.style(word, fg="green" if probed.agrees else "red") if paint else word, color=True)
+        click.echo(intent_text(differs, paint), color=True)
     if not good:
         raise click.exceptions.Exit(FAILED)
+
+
+SHOWN = 8
+"""Differences between what is wanted and what is there that are shown, at most."""
+
+
+def intent_text(differs: "tuple[Difference, ...]", paint: bool) -> str:
+    """What the cloud wants beside what is there, in a line; where they differ, what would mend it."""
+    if not differs:
+        return "Intent: every host on the way is as the cloud wants it."
+    lines = []
+    for host in dict.fromkeys(one.host for one in differs):
+        mine = [one for one in differs if one.host == host]
+        count = f"{len(mine)} difference{'s' if len(mine) > 1 else ''}"
+        line = f"Intent: {host} is not as the cloud wants it, {count}. What would mend it, and whose it is:"
+        lines.append(click.style(line, fg="yellow") if paint else line)
+        for one in mine[:SHOWN]:
+            lines.append(f"  {one.of or 'of nothing that the cloud has'}")
+            lines += [f"    $ {command}" for command in one.commands[:SHOWN]]
+        if len(mine) > SHOWN:
+            lines.append(f"  … and {len(mine) - SHOWN} more: floatway lab plan")
+    return "\n".join(lines)
 
 
 def stations(walk: "Walk") -> "Walk":

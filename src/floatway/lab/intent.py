@@ -1,0 +1,99 @@
+"""What the cloud wants of the hosts, beside what a trace found there; and who is meant by the API's own names.
+
+floating_ip 2e9b7c41-…  on cy2-compute02   ip -n qrouter-… rule add priority 57481 from 172.12.10.4 lookup 16
+└ whose                    └ where           └ what would make it as the cloud wants it
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from floatway.compile.allocations import AllocationError, allocate, recover
+from floatway.compile.host import Origin, compile_host, origins
+from floatway.host.commands import commands
+from floatway.host.partial import concerned
+from floatway.host.plan import plan
+from floatway.host.records import Sysctl
+from floatway.host.state import HostState
+from floatway.lab import api, machines
+from floatway.lab.lab import Lab, with_datapath
+from floatway.lab.ovs import datapath
+from floatway.model.cloud import Cloud
+from floatway.trace.result import Walk
+from floatway.trace.world import World
+
+__all__ = ["Difference", "differences", "meant", "of_walk"]
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One step away from what is wanted: of which logical object ("" for what nothing wants), on which host, and the commands."""
+
+    host: str
+    of: str
+    commands: tuple[str, ...]
+
+
+def of_walk(cloud: Cloud, world: World, walk: Walk) -> tuple[Difference, ...]:
+    """Where the compute hosts that the packet comes by, or could have come by, are not as the cloud wants them."""
+    traces = (walk.forward, *((walk.reply,) if walk.reply else ()))
+    passed = {hop.host for trace in traces for hop in trace.hops}
+    servers = {machines.node_name(server): server.host for server in cloud.servers.values()}
+    hosts = {servers.get(host, host) for host in passed} & world.machines.keys() & cloud.hosts.keys()
+    realised = with_datapath(cloud, datapath())
+    return tuple(one for host in sorted(hosts) for one in differences(realised, host, world.machines[host].state))
+
+
+def differences(cloud: Cloud, host: str, observed: HostState) -> tuple[Difference, ...]:
+    """What a plan would do on the host, step by step; settings count only where they were looked at."""
+    try:
+        allocations = allocate(cloud, host, recover(observed, cloud, host))
+    except AllocationError as error:
+        return (Difference(host, "", (str(error),)),)
+    desired = compile_host(cloud, host, allocations)
+    unseen = [one for one in desired.records(Sysctl) if one.key not in observed.table(Sysctl)]
+    todo = plan(observed, desired.without(*unseen))
+    if not todo:
+        return ()
+    whose = origins(cloud, host, allocations)
+    found = []
+    for step in todo.steps:
+        owners = dict.fromkeys(_named(whose[ref]) for ref in concerned(step) if ref in whose)
+        found.append(Difference(host, ", ".join(owners), tuple(commands(step))))
+    return tuple(found)
+
+
+def _named(origin: Origin) -> str:
+    return " ".join(origin)
+
+
+def meant(lab: Lab, names: Iterable[str | None]) -> dict[str, str]:
+    """The lab's own word for what the API calls so: an instance, port or floating IP by id, a port by name. What it does not know
+    is left out. Raises LabError when the server does not answer."""
+    asked = {name for name in names if name}
+    if lab.server is None or not asked:
+        return {}
+    machines_by_id = {node.id: node.name for node in lab.nodes.values() if node.id}
+    found = {name: machines_by_id[name] for name in asked if name in machines_by_id}
+    for name in asked - found.keys() - lab.nodes.keys():
+        if "." in name and name.replace(".", "").isdigit():
+            continue  # an address is what it is
+        if (floating := _one(lab.server.url, "floatingips", name)) is not None:
+            found[name] = str(floating["floating_ip_address"])
+        elif (port := _one(lab.server.url, "ports", name)) is not None:
+            machine = machines_by_id.get(port["device_id"])
+            addresses = [ip["ip_address"] for ip in port["fixed_ips"] if ":" not in ip["ip_address"]]
+            if machine or addresses:
+                found[name] = machine or addresses[0]
+    return found
+
+
+def _one(url: str, collection: str, name: str) -> dict[str, Any] | None:
+    from urllib.parse import quote  # noqa: PLC0415 (only here)
+
+    keys = ("id",) if collection == "floatingips" else ("id", "name")
+    for key in keys:
+        listed = api.ask(url, "GET", f"/v2.0/{collection}?{key}={quote(name)}")[collection]
+        if len(listed) == 1:
+            return dict(listed[0])
+    return None
