@@ -95,6 +95,7 @@ class _Apart:
         self._body, self._cloud, self._host, self._memo = body, cloud, host, memo
         self._facts: list[Refused] = []
         self._later: list[list[Unit]] = []
+        self._trying: list[Unit] = []
         self._owed: dict[Step, None] = {}
         self._failed: set[tuple[type[Step], str]] = set()
         self._steps: list[Step] = []
@@ -113,7 +114,7 @@ class _Apart:
                 plan = make_plan(view.observed, result.state)
             if not plan and not self._owed:
                 if self._later:
-                    self._later.pop(0)  # its turn has come
+                    self._trying = self._later.pop(0)
                     fruitless = 0
                     continue
                 return self._outcome(view, result, plan.waiting, rounds), tuple(self._facts)
@@ -149,14 +150,20 @@ class _Apart:
             # Once may be the kernel still taking something apart; the same again is a fact.
             self._failed.add(_sort(error.step))
             return
-        units = self._units(concerned(error.step), view)
+        refs = concerned(error.step)
+        # what went well without these fails with them: whatever else is in the step, the reason is among them
+        units = [unit for unit in self._trying if not unit.isdisjoint(refs)] or self._units(refs, view)
+        self._trying = []
         if not units:
             return  # nothing that could be left out: an announcement, which the next plan does not repeat
         if len(units) == 1 or rounds > HALVINGS:
             self._facts += (self._refused(unit, view, _reason(error)) for unit in units)
-        else:
-            middle = len(units) // 2
-            self._later[:0] = [units[:middle], units[middle:]]
+            return
+        shared = [unit for unit in units if self._is_shared(unit, view)]
+        rest = [unit for unit in units if unit not in shared]
+        middle = len(rest) // 2
+        # the chains that all ports share come first: no port is tried without them
+        self._later[:0] = [group for group in (shared, rest[:middle], rest[middle:]) if group]
 
     def _seen(self, step: Step) -> bool:
         return _sort(step) in self._failed
@@ -170,6 +177,9 @@ class _Apart:
         self._facts += (self._refused(unit, view, text.splitlines()[1].strip() + ": is undone again") for unit in units)
 
     def _refused(self, unit: Unit, view: View, reason: str) -> Refused:
+        if self._is_shared(unit, view):
+            instances = self._instances(view)
+            unit |= {one for one, origin in self._where(view).items() if origin in instances}
         return Refused(unit, {(kind, key): view.desired.get(kind, *key) for kind, key in unit}, reason)
 
     def _where(self, view: View) -> Origins:
@@ -177,19 +187,28 @@ class _Apart:
             self._origins = origins(self._cloud, self._host, view.allocations, self._memo)
         return self._origins
 
+    def _instances(self, view: View) -> set[Origin]:
+        """The instances' ports that have chains of their own."""
+        return {whose for (kind, _), whose in self._where(view).items() if whose[0] == "port" and kind is Chain}
+
+    def _is_shared(self, unit: Unit, view: View) -> bool:
+        """Chains of the host's own that belong to no single port. Without them no port may change."""
+        where = self._where(view)
+        return all(
+            kind is Chain and key[0] == "" and where.get((kind, key), ("host",))[0] == "host" for kind, key in unit
+        )
+
     def _units(self, refs: Iterable[Ref], view: View) -> list[Unit]:
-        """What to set apart when a step about these fails: of an instance's port all of it, else the record alone. Without the
-        chains that all ports share no port may change."""
-        where, apart = self._where(view), self._set_apart()
-        instances = {one for one, origin in where.items() if origin[0] == "port" and one[0] is Chain}
-        ports = {where[one] for one in instances}
+        """What to set apart when a step about these fails: of an instance's port all of it, else the record alone; the chains that
+        ports share together."""
+        where, instances, apart = self._where(view), self._instances(view), self._set_apart()
         units: dict[object, set[Ref]] = {}
         for one in refs:
             origin = where.get(one)
-            if one[0] is Chain and one[1][0] == "" and (origin is None or origin[0] == "host"):
-                units.setdefault("shared chains", {each for each, whose in where.items() if whose in ports}).add(one)
-            elif origin in ports:
+            if origin in instances:
                 units.setdefault(origin, {each for each, whose in where.items() if whose == origin})
+            elif self._is_shared(frozenset([one]), view):
+                units.setdefault("shared", set()).add(one)
             else:
                 units.setdefault(one, set()).add(one)
         return [frozenset(unit) for unit in units.values() if not unit <= apart]

@@ -26,6 +26,7 @@ from floatway.host.records import (
     OvsPort,
     Record,
     Route,
+    Rule,
     Sysctl,
 )
 from floatway.host.rules import jump_target, set_names
@@ -59,6 +60,7 @@ from floatway.host.steps import (
     Step,
     SysctlWrite,
 )
+from floatway.net.address import in_prefix
 
 __all__ = ["Possible", "Ref", "concerned", "possible", "ref"]
 
@@ -157,6 +159,7 @@ class _Rest:
         self._lost: set[Ref] = set()
         self._reduced: dict[Ref, Record] = {}
         self._users: dict[Ref, list[Record]] | None = None
+        self._routes: dict[Key, list[Ref]] = {}
 
     def hold(self, refused: Iterable[Ref]) -> None:
         """Leave these as they are, and whatever needs those of them that are not there."""
@@ -187,15 +190,20 @@ class _Rest:
             if ref(record) in self._kept:
                 continue
             self._kept[ref(record)] = record
-            for kind, key in (*_needs(record, self.have), *_mentions(record), *self._device(record)):
+            for kind, key in (*_needs(record, self.have), *_mentions(record), *self._beside(record)):
                 needed = self.have.get(kind, *key)
                 if needed is not None and self.desired.get(kind, *key) is None:
                     todo.append(needed)
 
-    def _device(self, record: Record) -> Iterator[Ref]:
-        """An internal port's device, wherever it was moved to: they go together."""
-        if isinstance(record, OvsPort) and record.type == "internal":
-            yield from map(ref, self.have.records(Link, lambda link: link.name == record.name))
+    def _beside(self, record: Record) -> Iterator[Ref]:
+        """An internal port's device, wherever it was moved to; a rule's routes; the addresses that a route's next hop is found by."""
+        match record:
+            case OvsPort(type="internal", name=name):
+                yield from map(ref, self.have.records(Link, lambda link: link.name == name))
+            case Rule(netns=netns, table=table) if table not in _KERNEL_TABLES:
+                yield from map(ref, self.have.records(Route, lambda r: (r.netns, r.table) == (netns, table)))
+            case Route():
+                yield from map(ref, self.have.records(Address, lambda address: _leads(address, record)))
 
     def _using(self, one: Ref) -> list[Record]:
         if self._users is None:
@@ -208,12 +216,27 @@ class _Rest:
                         OvsPort, record.name
                     )  # its device would be left in the host's own namespace
                     self._users.setdefault((Netns, (record.netns,)), []).extend([port] if port else [])
+            self._add_routing(self._users)
         return self._users.get(one, [])
+
+    def _add_routing(self, users: dict[Ref, list[Record]]) -> None:
+        on_link: dict[Key, list[Route]] = {}
+        for route in self.desired.table(Route).values():
+            on_link.setdefault((route.netns, route.dev), []).append(route)
+            self._routes.setdefault((route.netns, route.table), []).append(ref(route))
+        for address in self.desired.table(Address).values():
+            led = [one for one in on_link.get((address.netns, address.link), ()) if _leads(address, one)]
+            users.setdefault(ref(address), []).extend(led)
+        for rule in self.desired.table(Rule).values():
+            for one in self._routes.get((rule.netns, rule.table), ()) if rule.table not in _KERNEL_TABLES else ():
+                users.setdefault(one, []).append(rule)
 
     def _spared(self, user: Record) -> bool:
         """Can it do without what is lost?"""
         if not self._lost.isdisjoint(_needs(user, self.desired)):
             return False
+        if isinstance(user, Rule):
+            return not self._lost.issuperset(self._routes.get((user.netns, user.table), ()))
         if isinstance(user, Chain):
             self._reduced[ref(user)] = _without_lost(user, self._lost)
             return True
@@ -221,6 +244,16 @@ class _Rest:
             self._reduced[ref(user)] = fewer
             return True
         return False
+
+
+_KERNEL_TABLES = frozenset({253, 254, 255})
+
+
+def _leads(address: Address, route: Route) -> bool:
+    """Does the route need the address: for its next hop to be on a link, or as its source?"""
+    if (address.netns, address.link) != (route.netns, route.dev):
+        return False
+    return (route.via != "" and in_prefix(route.via, address.cidr)) or route.src == address.cidr.partition("/")[0]
 
 
 def _needs(record: Record, state: HostState) -> Iterator[Ref]:
