@@ -75,11 +75,12 @@ class Api:
 
 
 @contextlib.contextmanager
-def serving(store: str, directory: Path) -> Iterator[Api]:
-    """A server on that store until the block ends; ``directory`` takes its configuration and log."""
+def serving(store: str, directory: Path, more: str = "") -> Iterator[Api]:
+    """A server on that store until the block ends; ``directory`` takes its log and its configuration, to which ``more`` belongs."""
     port = free_port()
     config = directory / "server.toml"
-    config.write_text(CONFIG.format(port=port, store=store, quotas=", ".join(f"{noun} = -1" for noun in QUOTAS)))
+    quotas = ", ".join(f"{noun} = -1" for noun in QUOTAS)
+    config.write_text(CONFIG.format(port=port, store=store, quotas=quotas) + more)
     with (directory / "server.log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "floatway", "server", "--config", config], stderr=log)
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import api_suite
 import codec_suite
+import fanout_suite
 import msgspec
 import store_suite
 import suite
@@ -23,6 +24,7 @@ ALONE = {
     "lab-up": suite.bench_lab_up,
     "cli": suite.bench_cli,
     "store": store_suite.bench_store,
+    "fanout": fanout_suite.bench_fanout,
 }
 ON_BIG_HOST = {
     "reconcile": suite.bench_reconcile,

@@ -13,6 +13,7 @@ A host has a few connections and an allowance of work; who has not proved yet to
 import asyncio
 import contextlib
 import ssl
+import time
 import urllib.parse
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
@@ -44,7 +45,7 @@ _OF_ONE_HOST: Final = 8
 _HANDSHAKE_SECONDS: Final = 10.0
 _REQUEST_COST: Final = 1024
 _OPEN_COST: Final = 64 * 1024
-_JOIN_COST: Final = 64 * 1024
+_JOIN_COST: Final = 8 * 1024
 _UNREAD_BYTES: Final = 256 * 1024
 _NDJSON: Final = [(b"content-type", b"application/x-ndjson")]
 
@@ -190,7 +191,8 @@ class Listener:
             return _json({"revision": self._hub.revision})
         if len(path) == 3 and method == "GET":
             presence = self._hub.presences.get(host)
-            return _json(public(presence) if presence is not None else {"host": host, "connected": False})
+            known = public(presence) if presence is not None else {"host": host, "connected": False}
+            return _json(known | {"now": time.time()})
         raise ApiError(404, "HTTPNotFound", "The resource could not be found.")
 
     def _host(self, path: list[str], headers: Mapping[str, str]) -> str:
@@ -299,9 +301,8 @@ class _Connection:
         """Say what is wrong with a header."""
         response = error_response(ApiError(error.error_status_hint, "HTTPBadRequest", f"This is no request: {error}"))
         headers = [(b"content-length", b"%d" % len(response.body)), (b"connection", b"close")]
-        self._send(h11.Response(status_code=response.status, headers=headers))
-        self._send(h11.Data(data=response.body))
-        self._send(h11.EndOfMessage())
+        head = h11.Response(status_code=response.status, headers=headers)
+        self._send(head, h11.Data(data=response.body), h11.EndOfMessage())
 
     async def _body(self, limit: int) -> tuple[bytes, ApiError | None]:
         parts: list[bytes] = []
@@ -320,10 +321,9 @@ class _Connection:
 
     async def _respond(self, response: Response) -> None:
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(response.body))]
-        self._send(h11.Response(status_code=response.status, headers=[*headers, *response.headers]))
-        if response.body:
-            self._send(h11.Data(data=response.body))
-        self._send(h11.EndOfMessage())
+        head = h11.Response(status_code=response.status, headers=[*headers, *response.headers])
+        body = [h11.Data(data=response.body)] if response.body else []
+        self._send(head, *body, h11.EndOfMessage())
         await self._flush()
 
     async def _stream(self, stream: Stream) -> None:
@@ -348,14 +348,13 @@ class _Connection:
             leaving.cancel()
             hub.left(stream)
 
-    def _send(self, event: Any) -> None:
-        data = self._http.send(event)
-        if data:
-            self._writer.write(data)
+    def _send(self, *events: Any) -> None:
+        self._writer.write(b"".join(self._http.send(event) or b"" for event in events))
 
     async def _flush(self) -> None:
-        async with asyncio.timeout(self._listener.config.slow_timeout):
-            await self._writer.drain()
+        if self._writer.transport.get_write_buffer_size():
+            async with asyncio.timeout(self._listener.config.slow_timeout):
+                await self._writer.drain()
 
 
 def public(presence: Presence) -> dict[str, Any]:

@@ -1,0 +1,117 @@
+"""A thousand simulated agents in one process: each follows its stream and says at once that it stands where it was sent.
+
+    python bench/fanout_agents.py < SPEC(JSON) and then one command a line: settled REVISION, heard
+
+Raw sockets, one thread and epoll: it must not be what is measured. Of a line it reads no more than its revision and whether there
+is anything in it. Times are of the monotonic clock, which all processes of a machine share.
+"""
+
+import json
+import select
+import socket
+import sys
+import time
+
+import msgspec
+
+_LINE = b'{"revision":'
+
+
+class Spec(msgspec.Struct, frozen=True):
+    """Where the door is, and each host's key."""
+
+    port: int
+    keys: dict[str, str]
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """Of each line with content: host, revision, seconds. ``bytes_`` counts all that came."""
+
+    lines: list[tuple[str, int, float]]
+    bytes_: int
+
+
+class Host:
+    """One agent: its stream, and the connection on which it reports."""
+
+    __slots__ = ("at", "name", "reports", "rest", "stream", "tail")
+
+    def __init__(self, name: str, key: str, port: int) -> None:
+        self.name = name
+        self.at = 0
+        self.rest = b""
+        self.stream = socket.create_connection(("127.0.0.1", port))
+        self.reports = socket.create_connection(("127.0.0.1", port))
+        self.reports.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        head = f"HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+        self.tail = f"POST /v1/hosts/{name}/reports {head}Content-Length: "
+        self.stream.sendall(f"GET /v1/hosts/{name}/stream {head}\r\n".encode())
+
+    def read(self) -> list[tuple[int, bool]]:
+        """Revision and whether there is content, of each line that has come whole."""
+        data = self.stream.recv(1 << 20)
+        if not data:
+            raise SystemExit(f"the server let go of {self.name}")
+        *whole, self.rest = (self.rest + data).split(b"}\n")
+        found = []
+        for line in whole:
+            at = line.find(_LINE)
+            if at >= 0:
+                digits, comma, _ = line[at + len(_LINE) : at + len(_LINE) + 24].partition(b",")
+                found.append((int(digits), bool(comma)))
+        return found
+
+    def report(self, revision: int, fresh: bool) -> None:
+        """Say that it stands there."""
+        self.at = revision
+        body = json.dumps({"applied": revision, "fresh": fresh})
+        self.reports.sendall(f"{self.tail}{len(body)}\r\n\r\n{body}".encode())
+
+
+def main() -> None:
+    """Follow until standard input ends."""
+    spec = msgspec.json.decode(sys.stdin.readline(), type=Spec)
+    print("true", flush=True)
+    poll = select.epoll()
+    poll.register(0, select.EPOLLIN)
+    streams: dict[int, Host] = {}
+    answers: dict[int, Host] = {}
+    for name, key in spec.keys.items():
+        host = Host(name, key, spec.port)
+        streams[host.stream.fileno()] = answers[host.reports.fileno()] = host
+        poll.register(host.stream, select.EPOLLIN)
+        poll.register(host.reports, select.EPOLLIN)
+    lines: list[tuple[str, int, float]] = []
+    size = 0
+    while True:
+        for number, _ in poll.poll():
+            if number == 0:
+                command = sys.stdin.readline().split()
+                if not command:
+                    return
+                print(json.dumps(_answer(command, list(streams.values()), lines, size)), flush=True)
+                if command == ["heard"]:
+                    lines, size = [], 0
+            elif number in streams:
+                host = streams[number]
+                before = host.at
+                found = host.read()
+                now = time.monotonic()
+                lines += [(host.name, revision, now) for revision, content in found if content]
+                if found:
+                    host.report(found[-1][0], before == 0)
+            else:
+                answer = answers[number].reports.recv(65536)
+                if not answer or (answer.startswith(b"HTTP/1.1 ") and b" 200 " not in answer[:16]):
+                    raise SystemExit(f"{answers[number].name}: {answer[:300]!r}")
+                size += len(answer)
+
+
+def _answer(command: list[str], hosts: list[Host], lines: list[tuple[str, int, float]], size: int) -> object:
+    if command[0] == "heard":
+        return msgspec.to_builtins(Heard(lines, size))
+    return sum(host.at >= int(command[1]) for host in hosts)
+
+
+if __name__ == "__main__":
+    main()
