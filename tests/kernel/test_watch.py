@@ -139,6 +139,18 @@ def test_more_than_can_be_heard_is_looked_at() -> None:
     watched(story)
 
 
+def test_an_ear_that_fails_is_replaced() -> None:
+    async def story(host: Host) -> None:
+        (rule, *_) = host.agent.verify(NOTHING).desired.records(Rule)
+        host.watch._spaces[rule.netns].route.close()  # what cannot happen
+        host.watch._failed(RuntimeError("no ear"))
+        await host.until(lambda: any(touched.everything for touched in host.heard))
+        sh(f"ip -n {rule.netns} rule del prio {rule.priority}")
+        await host.until(lambda: not todo(host))
+
+    watched(story)
+
+
 def test_nothing_is_heard_where_nothing_happens() -> None:
     async def story(host: Host) -> None:
         host.heard.clear()

@@ -36,7 +36,7 @@ from floatway.host.records import (
 from floatway.host.state import HostState, Key
 from floatway.linux import ipset, iptables, openflow, ovsdb, rtread, sysctl
 from floatway.linux.connection import HostConnection
-from floatway.linux.errors import LinuxError, ObserveError
+from floatway.linux.errors import LinuxError, ObserveError, ToolError
 from floatway.linux.observe import link_record, observe, orphan
 from floatway.linux.rtread import LinkRow
 from floatway.linux.spawn import Later
@@ -173,9 +173,24 @@ class _Look:
         return sorted(name for name in wanted if _answers(self.conn.ovs_rundir / f"{name}.mgmt"))
 
     def _flows(self, bridges: list[str]) -> Callable[[], list[Flow]]:
-        if bridges:
-            self._replace(Flow, lambda flow: flow.bridge in bridges)
-        return openflow.flows(self.conn, bridges)
+        dumps = [(bridge, openflow.flows(self.conn, [bridge])) for bridge in bridges]
+
+        def finish() -> list[Flow]:
+            found: list[Flow] = []
+            seen: set[str] = set()
+            for bridge, dump in dumps:
+                try:
+                    found += dump()
+                except ToolError:
+                    if _answers(self.conn.ovs_rundir / f"{bridge}.mgmt"):
+                        raise
+                    continue  # vswitchd died meanwhile
+                seen.add(bridge)
+            if seen:
+                self._replace(Flow, lambda flow: flow.bridge in seen)
+            return found
+
+        return finish
 
     def _chains(self, spaces: list[str]) -> Callable[[], list[Record]]:
         if spaces:

@@ -20,14 +20,16 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
+
+import structlog
 
 from floatway.host.ownership import is_our_netns
 from floatway.host.steps import Plan
 from floatway.linux import netns
 from floatway.linux.connection import HostConnection
 from floatway.linux.errors import LinuxError
-from floatway.linux.touched import Touched
+from floatway.linux.touched import EVERYTHING, Touched
 from floatway.linux.watch_ears import Ears
 from floatway.linux.watch_files import Files
 from floatway.linux.watch_gather import Gathering
@@ -37,7 +39,10 @@ from floatway.linux.watch_sets import Sets
 
 __all__ = ["Touched", "Watch"]
 
+_LOG: Final = structlog.get_logger("floatway.watch")
+
 _SWEEP = 300.0
+_ANEW = 1.0
 _SETS = 0.5
 _SETS_SHARE = 1 / 400  # of a core, spent on comparing sets at most
 _FIND = 0.25  # seconds between two tries to reach a daemon
@@ -57,7 +62,7 @@ class Watch:
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        self._ears = Ears()
+        self._ears = Ears(self._failed)
         self._gathering = Gathering(self._ears.ready)
         self._files, self._sets = Files(), Sets()
         self._ovs = OpenVSwitch(
@@ -110,6 +115,23 @@ class Watch:
         if (before := self._timers.pop(what, None)) is not None:
             before.cancel()
         self._timers[what] = self._loop.call_later(max(seconds, 0.0), function)
+
+    def _failed(self, error: Exception) -> None:
+        """What cannot happen has happened: say so, listen to everything anew, and have everything looked at."""
+        _LOG.error("hearing failed", error=f"{type(error).__name__}: {error}")
+        self._at("anew", _ANEW, self._listen_anew)
+
+    def _listen_anew(self) -> None:
+        for name in list(self._spaces):
+            self._deafen(name)
+        self._ovs.close()
+        self._ears.forget(self._files)
+        self._ears.read(self._files, self._hear_files)
+        if not self._listen(""):
+            self._at("anew", _ANEW, self._listen_anew)
+        self._find_namespaces()
+        self._find_ovs()
+        self._gathering.put(EVERYTHING)
 
     # --- names that come and go
 
@@ -182,6 +204,8 @@ class Watch:
             return
         if pieces:
             self._gathering.put(pieces[0])
+        self._find_namespaces()
+        self._find_ovs()
         left = pieces[1:] or self._pieces()
         self._at("sweep", self._sweep_seconds / self._round, lambda: self._sweep(left))
 

@@ -16,7 +16,9 @@ class Descriptor(Protocol):
 class Ears:
     """Descriptors and what reads them."""
 
-    def __init__(self) -> None:
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        """``failed`` is told what a reader raised; its source is read no more."""
+        self._failed = failed
         self._epoll = select.epoll()
         self._readers: dict[int, Callable[[], None]] = {}
 
@@ -35,12 +37,20 @@ class Ears:
 
     def forget(self, source: Descriptor) -> None:
         """To be called before the source is closed."""
-        del self._readers[source.fileno()]
-        self._epoll.unregister(source.fileno())
+        self._drop(source.fileno())
 
     def ready(self) -> None:
         """Read all that has something now."""
         while events := self._epoll.poll(0):
             for fd, _ in events:
-                if (reader := self._readers.get(fd)) is not None:
+                if (reader := self._readers.get(fd)) is None:
+                    continue
+                try:
                     reader()
+                except Exception as error:
+                    self._drop(fd)  # else it would be readable for ever
+                    self._failed(error)
+
+    def _drop(self, fd: int) -> None:
+        if self._readers.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
