@@ -156,6 +156,25 @@ class Link:
         document = await self.post(f"{self._base}/reports", _ENCODER.encode(report))
         return int(document["revision"])
 
+    async def shown(self) -> Any:
+        """What the server knows of this host.
+
+        Raises:
+            LinkError: it cannot be reached, or refuses.
+        """
+        wire = await self._open()
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                head = await wire.ask("GET", self._base, self._headers)
+                answer = await wire.body()
+        except (OSError, TimeoutError, h11.ProtocolError) as error:
+            raise LinkError(f"{self.address.text}: {error or type(error).__name__}") from error
+        finally:
+            wire.close()
+        if head.status_code >= 300:
+            raise _refused(head.status_code, answer)
+        return msgspec.json.decode(answer)
+
     async def post(self, target: str, body: bytes) -> Any:
         """The answer to a POST.
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "wait": Lazy("wait:wait", "Wait until packets obey what the API was told."),
     "server": Lazy("server:server", "The OpenStack Networking API."),
     "agent": Lazy("agent:agent", "Make this host be what the server says."),
+    "doctor": Lazy("doctor:doctor", "Is this machine fit to be a compute host? Findings with remedies."),
     "plug": Lazy("plug:plug", "Give a namespace or container of this host a port."),
     "unplug": Lazy("plug:unplug", "Take it out again."),
     "db": Lazy("db:db", "Check, dump, restore or upgrade the server's store."),

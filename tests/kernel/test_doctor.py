@@ -1,0 +1,61 @@
+"""The doctor on a host with an Open vSwitch: what is wrong is named, with what mends it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from floatway.agent.config import AgentConfig
+from floatway.agent.doctor import Finding, examine
+from floatway.agent.link import LinkError, Refused
+
+pytestmark = pytest.mark.kernel
+
+
+def told(config: AgentConfig, answer: dict[str, float] | LinkError) -> dict[str, Finding]:
+    return {finding.what: finding for finding in examine(config, lambda: answer)}
+
+
+def with_key(tmp_path: Path, mode: int = 0o600) -> AgentConfig:
+    key = tmp_path / "agent.key"
+    key.touch(mode=mode)
+    key.chmod(mode)
+    return AgentConfig(key_file=str(key), lock_file=str(tmp_path / "lock"), tunnel_ip="192.0.2.77")
+
+
+def test_what_stands_in_the_way_has_a_remedy(tmp_path: Path) -> None:
+    config = AgentConfig(
+        key_file=str(tmp_path / "none"),
+        lock_file=str(tmp_path / "lock"),
+        tunnel_ip="192.0.2.77",
+        bridge_mappings={"physnet1": "br-ex"},
+        bridge_nics={"br-ex": "none0"},
+    )
+    found = told(config, LinkError("nobody answers"))
+    assert (found["key"].verdict, found["tunnel"].verdict) == ("fail", "fail")
+    assert "no device has 192.0.2.77" in found["tunnel"].said
+    assert found["agent"].verdict == "warn"
+    assert all(finding.remedy for finding in found.values() if finding.verdict != "ok")
+
+
+def test_key_server_and_clock(tmp_path: Path) -> None:
+    found = told(with_key(tmp_path, 0o644), {"applied": 7, "now": 0.0})
+    assert found["key"].remedy.startswith("chmod 600")
+    assert found["server"].said.endswith("revision 7 there")
+    assert (found["clock"].verdict, "ahead of" in found["clock"].said) == ("warn", True)
+    refused = told(with_key(tmp_path), Refused(401, "This needs the key of the host"))
+    assert refused["server"].verdict == "fail" and "new token" in refused["server"].remedy
+
+
+def test_the_command_ends_with_one_when_something_is_in_the_way(tmp_path: Path) -> None:
+    config = tmp_path / "agent.toml"
+    config.write_text(f'host = "h"\nservers = ["unix:{tmp_path}/none.sock"]\nkey_file = "{tmp_path}/none"\n')
+    argv = [sys.executable, "-m", "floatway", "doctor", "--config", str(config), "--json"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, "NO_COLOR": "1"})
+    assert done.returncode == 1
+    assert {"root", "tools", "namespaces", "key"} <= {finding["what"] for finding in json.loads(done.stdout)}
+    config.write_text("host = 5\n")
+    assert subprocess.run(argv, capture_output=True, check=False).returncode == 2
