@@ -4,10 +4,12 @@
                                                                                                     │
     a single thing that still fails is a fact: ``Refused``, with the command and the kernel's word ◀┘
 
-A step holds things of many objects (a bundle of flows, a restore of chains), so a failed one says little: halving finds the culprit
-among n things in about log n rounds. Of an instance's port all is set apart together: half of it could be an open door.
+A step holds things of many objects (a bundle of flows, a restore of chains), so a failed one says little unless the tool names the
+line that it did not like: halving finds the culprit among n things in about log n rounds. Of an instance's port all is set apart
+together: half of it could be an open door.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -17,12 +19,12 @@ from floatway.agent.body import Body
 from floatway.agent.reconcile import Clock, Outcome, ReconcileError, View, look, stuck
 from floatway.compile.host import Memo, Origin, origins
 from floatway.host.ownership import owned
-from floatway.host.partial import Possible, Ref, concerned, possible
+from floatway.host.partial import Possible, Ref, concerned, possible, ref
 from floatway.host.plan import attainable
 from floatway.host.plan import plan as make_plan
-from floatway.host.records import Chain, Record
+from floatway.host.records import Chain, Ipset, Record
 from floatway.host.state import HostState
-from floatway.host.steps import ConntrackDelete, Plan, Step
+from floatway.host.steps import ConntrackDelete, IpsetRestore, OfBundle, Plan, Restore, Step
 from floatway.linux.errors import StepFailed
 from floatway.model.cloud import Cloud
 
@@ -101,6 +103,7 @@ class _Apart:
         self._steps: list[Step] = []
         self._clock = Clock()
         self._origins: Origins | None = None
+        self._by_origin: dict[object, set[Ref]] = {}
 
     def run(self, before: Sequence[Refused], cut_short: Plan) -> tuple[Outcome, tuple[Refused, ...]]:
         self._later = [[each.unit for each in before]] if before else []
@@ -153,6 +156,8 @@ class _Apart:
         refs = concerned(error.step)
         # what went well without these fails with them: whatever else is in the step, the reason is among them
         units = [unit for unit in self._trying if not unit.isdisjoint(refs)] or self._units(refs, view)
+        named = blamed(error)
+        units = [unit for unit in units if named in unit] or units
         self._trying = []
         if not units:
             return  # nothing that could be left out: an announcement, which the next plan does not repeat
@@ -185,6 +190,8 @@ class _Apart:
     def _where(self, view: View) -> Origins:
         if self._origins is None:
             self._origins = origins(self._cloud, self._host, view.allocations, self._memo)
+            for one, origin in self._origins.items():
+                self._by_origin.setdefault(origin, set()).add(one)
         return self._origins
 
     def _instances(self, view: View) -> set[Origin]:
@@ -206,7 +213,7 @@ class _Apart:
         for one in refs:
             origin = where.get(one)
             if origin in instances:
-                units.setdefault(origin, {each for each, whose in where.items() if whose == origin})
+                units[origin] = self._by_origin[origin]
             elif self._is_shared(frozenset([one]), view):
                 units.setdefault("shared", set()).add(one)
             else:
@@ -224,6 +231,27 @@ class _Apart:
             rounds=rounds,
             blocked=blocked(self._facts, result, view.desired, self._where(view)) if self._facts else {},
         )
+
+
+_LINE: Final = re.compile(r"(?:\bline:? |^-:|\s-:)(\d+)")
+
+
+def blamed(error: StepFailed) -> Ref | None:
+    """The record that the tool blames, if it names the line of its input that it did not like."""
+    found = _LINE.search(error.text)
+    number = int(found[1]) if found else 0
+    match error.step:
+        case Restore(netns=netns, text=text) if number:
+            lines = text.splitlines()[:number]
+            table = next((line[1:] for line in reversed(lines) if line.startswith("*")), "")
+            words = lines[-1].split() if len(lines) == number else []
+            return (Chain, (netns, table, words[1])) if words[:1] == ["-A"] else None
+        case OfBundle(delete=delete, add=add) if 0 < number <= len(delete) + len(add):
+            return ref((*delete, *add)[number - 1])
+        case IpsetRestore(netns=netns, text=text) if 0 < number <= len(text.splitlines()):
+            return Ipset, (netns, text.splitlines()[number - 1].split()[1])
+        case _:
+            return None
 
 
 def _sort(step: Step) -> tuple[type[Step], str]:

@@ -158,28 +158,35 @@ class _Rest:
         self._kept: dict[Ref, Record] = {}
         self._lost: set[Ref] = set()
         self._reduced: dict[Ref, Record] = {}
+        self._speaking: dict[Ref, Chain] = {}
         self._users: dict[Ref, list[Record]] | None = None
         self._routes: dict[Key, list[Ref]] = {}
 
     def hold(self, refused: Iterable[Ref]) -> None:
         """Leave these as they are, and whatever needs those of them that are not there."""
-        queue = deque((one, one) for one in refused)
+        queue = deque((one, one, False) for one in refused)
         while queue:
-            one, why = queue.popleft()
+            one, why, goes = queue.popleft()
             wanted, there = self.desired.get(one[0], *one[1]), self.have.get(one[0], *one[1])
-            if one in self.because or wanted == there:
+            if one in self.because or (wanted == there and not goes):
                 continue
             self.because[one] = why
-            if there is not None:
+            if there is not None and not goes:
                 self._keep(there)
-            else:
-                self._lost.add(one)
-                queue.extend((ref(user), why) for user in self._using(one) if not self._spared(user))
+                continue
+            self._lost.add(one)
+            users = ((user, self._moves(user, one)) for user in self._using(one) if not self._spared(user))
+            queue.extend((ref(user), why, goes or moves) for user, moves in users)
+
+    def _moves(self, user: Record, lost: Ref) -> bool:
+        """An internal port whose device shall go from one namespace to another that is not there: it goes, and its device with it."""
+        return lost[0] is Netns and isinstance(user, OvsPort) and user.key in self.have.table(OvsPort)
 
     def state(self) -> HostState:
         """What can be wanted."""
         gone = [record for kind, key in self._lost if (record := self.desired.get(kind, *key)) is not None]
-        put = {**self._reduced, **self._kept}
+        fewer = {one: _without_lost(chain, self._lost) for one, chain in self._speaking.items()}
+        put = {**fewer, **self._reduced, **self._kept}
         return self.desired.without(*gone).replaced(*(record for one, record in put.items() if one not in self._lost))
 
     def _keep(self, there: Record) -> None:
@@ -238,7 +245,7 @@ class _Rest:
         if isinstance(user, Rule):
             return not self._lost.issuperset(self._routes.get((user.netns, user.table), ()))
         if isinstance(user, Chain):
-            self._reduced[ref(user)] = _without_lost(user, self._lost)
+            self._speaking[ref(user)] = user
             return True
         if isinstance(user, Flow) and (fewer := _without_ports(user, self._lost)) is not None:
             self._reduced[ref(user)] = fewer

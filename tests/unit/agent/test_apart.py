@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from effort import examples
 from floatway.agent.agent import Agent
+from floatway.agent.apart import blamed
 from floatway.agent.body import Memory
 from floatway.agent.reconcile import ReconcileError
 from floatway.compile import names
@@ -16,9 +17,12 @@ from floatway.compile.host import compile_host
 from floatway.host.commands import commands
 from floatway.host.ownership import owned
 from floatway.host.partial import Ref, concerned
+from floatway.host.records import Chain, Flow, Ipset
 from floatway.host.references import dangling
+from floatway.host.restore import chain_restore, set_restore
 from floatway.host.state import HostState
-from floatway.host.steps import ConntrackDelete, Plan, Step
+from floatway.host.steps import ConntrackDelete, OfBundle, Plan, Step
+from floatway.linux.errors import StepFailed
 from floatway.linux.touched import EVERYTHING
 from floatway.model.cloud import Cloud, put
 from floatway.model.resources import OWNER_COMPUTE, HostRoute, Port
@@ -174,6 +178,24 @@ def test_a_host_that_undoes_everything_is_said_to() -> None:
     except ReconcileError:
         pytest.fail("it is set apart")
     assert outcome.blocked
+
+
+def test_the_line_that_a_tool_names_is_the_culprits() -> None:
+    chain = Chain(netns="", table="filter", name="b", rules=("-p tcp --dport 70000 -j RETURN",))
+    restore = chain_restore("", {}, [Chain(netns="", table="filter", name="a", rules=("-j DROP",)), chain], ())
+    said = "iptables-restore v1.8.9: invalid port/service `70000' specified\nError occurred at line: 5"
+    assert restore.text.splitlines()[4].startswith("-A b")
+    assert blamed(StepFailed(restore, "", said)) == (Chain, chain.key)
+    assert blamed(StepFailed(restore, "", "iptables-restore: line 6 failed")) is None, "COMMIT is nobody's"
+    assert blamed(StepFailed(restore, "", "iptables-restore: line 700 failed")) is None
+    flows = tuple(Flow(bridge="b", table=0, priority=n, match="", actions="drop") for n in range(3))
+    bundle = OfBundle(bridge="b", delete=flows[:1], add=flows[1:])
+    assert blamed(StepFailed(bundle, "", "ovs-ofctl: -:2: nonsense: unknown keyword nonsense")) == (Flow, flows[1].key)
+    one = Ipset(netns="", name="s", members=("10.0.0.1", "10.0.0.2"))
+    ipset = set_restore("", [(None, one)])
+    said = "ipset v7.17: Error in line 2: Element cannot be added to the set: it's already added"
+    assert blamed(StepFailed(ipset, "", said)) == (Ipset, one.key)
+    assert blamed(StepFailed(ipset, "", "killed")) is None
 
 
 @given(clouds(), clouds(), st.data())
