@@ -34,15 +34,15 @@ class Heard(msgspec.Struct, frozen=True):
 class Host:
     """One agent: its stream, and the connection on which it reports."""
 
-    __slots__ = ("at", "name", "reports", "rest", "stream", "tail")
+    __slots__ = ("at", "name", "port", "reports", "rest", "stream", "tail")
 
     def __init__(self, name: str, key: str, port: int) -> None:
         self.name = name
         self.at = 0
         self.rest = b""
         self.stream = socket.create_connection(("127.0.0.1", port))
-        self.reports = socket.create_connection(("127.0.0.1", port))
-        self.reports.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.port = port
+        self.reports: socket.socket | None = None
         head = f"HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
         self.tail = f"POST /v1/hosts/{name}/reports {head}Content-Length: "
         self.stream.sendall(f"GET /v1/hosts/{name}/stream {head}\r\n".encode())
@@ -61,11 +61,16 @@ class Host:
                 found.append((int(digits), bool(comma)))
         return found
 
-    def report(self, revision: int, fresh: bool) -> None:
-        """Say that it stands there."""
+    def report(self, revision: int) -> socket.socket | None:
+        """Say that it stands there; the connection for it, when it is new."""
         self.at = revision
-        body = json.dumps({"applied": revision, "fresh": fresh})
+        opened = None
+        if self.reports is None:
+            self.reports = opened = socket.create_connection(("127.0.0.1", self.port))
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        body = json.dumps({"applied": revision, "fresh": opened is not None})
         self.reports.sendall(f"{self.tail}{len(body)}\r\n\r\n{body}".encode())
+        return opened
 
 
 def main() -> None:
@@ -75,12 +80,11 @@ def main() -> None:
     poll = select.epoll()
     poll.register(0, select.EPOLLIN)
     streams: dict[int, Host] = {}
-    answers: dict[int, Host] = {}
+    answers: dict[int, tuple[str, socket.socket]] = {}
     for name, key in spec.keys.items():
         host = Host(name, key, spec.port)
-        streams[host.stream.fileno()] = answers[host.reports.fileno()] = host
+        streams[host.stream.fileno()] = host
         poll.register(host.stream, select.EPOLLIN)
-        poll.register(host.reports, select.EPOLLIN)
     lines: list[tuple[str, int, float]] = []
     size = 0
     while True:
@@ -94,16 +98,17 @@ def main() -> None:
                     lines, size = [], 0
             elif number in streams:
                 host = streams[number]
-                before = host.at
                 found = host.read()
                 now = time.monotonic()
                 lines += [(host.name, revision, now) for revision, content in found if content]
-                if found:
-                    host.report(found[-1][0], before == 0)
+                if found and (opened := host.report(found[-1][0])) is not None:
+                    answers[opened.fileno()] = host.name, opened
+                    poll.register(opened, select.EPOLLIN)
             else:
-                answer = answers[number].reports.recv(65536)
+                name, reports = answers[number]
+                answer = reports.recv(65536)
                 if not answer or (answer.startswith(b"HTTP/1.1 ") and b" 200 " not in answer[:16]):
-                    raise SystemExit(f"{answers[number].name}: {answer[:300]!r}")
+                    raise SystemExit(f"{name}: {answer[:300]!r}")
                 size += len(answer)
 
 

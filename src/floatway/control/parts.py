@@ -14,7 +14,9 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final, cast
 
 from floatway.control import entities as e
+from floatway.control import view
 from floatway.control.decide import owners
+from floatway.control.neighbours import neighbours
 from floatway.control.scope import (
     NOTHING,
     Key,
@@ -47,6 +49,7 @@ def part(model: Model, host: str) -> Cloud:
     tables: dict[str, dict[str, Any]] = {table: {} for table in TABLES}
     for key in keys(model, host, scope(model, own(model, host))):
         tables[key.table][key.id] = resource(model, key, host)
+    tables["hosts"] = neighbours(model) | {host: view.host(model, host)}
     return Cloud(**tables)
 
 

@@ -157,7 +157,7 @@ def resource(model: Model, key: Key, host: str = "") -> Thing | None:
 
 
 def keys(model: Model, host: str, scope: Scope) -> Iterator[Key]:
-    """Everything that concerns the host, each once."""
+    """Everything that concerns the host but other hosts, each once."""
     seen: set[Key] = set()
     for key in _reached(model, host, scope):
         if key not in seen:
@@ -176,7 +176,6 @@ def _reached(model: Model, host: str, scope: Scope) -> Iterator[Key]:
         yield Key("ports", port.id)
         yield Key("servers", port.device_id)
         yield from of_port(model, port.id)
-    yield from (Key("hosts", name) for name in {agent.host for agent in model.all(e.Agent)} | {host})
 
 
 def of_networks(model: Model, ids: Iterable[str], *, ports: bool = True) -> Iterator[Key]:
