@@ -5,12 +5,11 @@ lock ─ key ─ follow, work, tell ──── SIGTERM ──── gone; name
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import resource
 import signal
+import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from floatway import __version__
 from floatway.agent.config import AgentConfig
 from floatway.agent.hands import HostHands
 from floatway.agent.link import Address, Link
+from floatway.agent.lock import Held, alone
 from floatway.agent.work import Worker
 
 __all__ = ["AgentError", "described", "run"]
@@ -40,8 +40,11 @@ def run(config: AgentConfig) -> None:
     """
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each namespace takes six
-    with _alone(Path(config.lock_file)):
-        asyncio.run(_live(config))
+    try:
+        with alone(Path(config.lock_file)):
+            asyncio.run(_live(config))
+    except Held as error:
+        raise AgentError(str(error)) from error
 
 
 async def _live(config: AgentConfig) -> None:
@@ -59,7 +62,9 @@ async def _live(config: AgentConfig) -> None:
         )
         working = asyncio.create_task(worker.run())
         stopping = asyncio.create_task(stop.wait())
+        _notify("READY=1")
         await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+        _notify("STOPPING=1")
         working.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await working
@@ -102,19 +107,9 @@ def _key(path: Path) -> str:
         raise AgentError(f"{path}: {error.strerror}; a host gets its key with: floatway agent join TOKEN") from error
 
 
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Two agents on a host would undo each other's work: the lock is held for as long as the process lives."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
-            raise AgentError(f"an agent runs on this host already, process {holder or 'unknown'} ({path})") from error
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(fd)
+def _notify(state: str) -> None:
+    """Tell systemd (sd_notify(3)), when it started us and wants to know."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if path:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+            out.sendto(state.encode(), "\0" + path[1:] if path.startswith("@") else path)
