@@ -15,6 +15,7 @@ import uvloop
 
 from floatway import __version__
 from floatway.api import logs
+from floatway.api.agents import gauges
 from floatway.api.agents.hub import Hub
 from floatway.api.agents.keys import Keys
 from floatway.api.agents.listener import Listener
@@ -70,6 +71,7 @@ async def serve_config(config: Config) -> None:
         _LOG.info("loaded", version=__version__, store=shown(config.store.url), revision=engine.model.revision)
         hub, keys = Hub(engine.model, clock=time.time), Keys(engine)
         engine.listen(hub.moved)
+        gauges.watch(metrics.registry, hub)
         ours = _identity(config)
         operator = Operator(engine, hub, keys, ours)
         app = application(config, engine, metrics, policy, authenticator, operator=operator)

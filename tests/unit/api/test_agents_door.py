@@ -10,8 +10,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from prometheus_client import CollectorRegistry
 
 from control_cloud import ADMIN, agent_of, network_of, port_of, subnet_of
+from floatway.api.agents import gauges
 from floatway.api.agents.allowance import BURST, RATE, Allowance
 from floatway.api.agents.hub import Hub
 from floatway.api.agents.keys import Keys
@@ -404,6 +406,27 @@ def test_what_hosts_tell_is_counted_and_the_newest_kept() -> None:
         assert door.hub.events == {"repaired": 50}
         _, known = await door.ask(door.request("GET", "/v1/hosts/h1", "h1"))
         assert len(known["events"]) == 32 and len(known["events"][-1]["what"]) == 500
+
+    run(story)
+
+
+def test_what_prometheus_reads() -> None:
+    async def story(door: Door) -> None:
+        registry = CollectorRegistry()
+        gauges.watch(registry, door.hub)
+        reader, _ = await door.follow("h1")
+        first = await line_of(reader)
+        door.seconds += 3
+        value = registry.get_sample_value
+        assert value("floatway_agents_connected") == value("floatway_agents_behind") == 1
+        assert value("floatway_agents_behind_seconds") == 3
+        failed = {door.ports["h1"].id: Status("ERROR", "no room")}
+        said = Report(applied=first.revision, ports=failed, events=(Event("failed", "port", NOW),))
+        await door.report("h1", said)
+        assert value("floatway_agents_behind") == 0
+        assert value("floatway_agents_failures") == 1
+        assert value("floatway_agents_events_total", {"kind": "failed"}) == 1
+        assert value("floatway_agents_applied_seconds_sum") == 3
 
     run(story)
 

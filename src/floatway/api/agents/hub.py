@@ -52,6 +52,8 @@ class Presence(msgspec.Struct, kw_only=True):
     applied: int = 0
     heard: float = 0.0
     """Seconds since the epoch."""
+    behind_since: float = 0.0
+    """When it began to have something to apply; seconds since the epoch."""
     failures: dict[str, Status] = {}
     """What the host could not make: "ports/ID" and why."""
     events: tuple[Event, ...] = ()
@@ -109,12 +111,14 @@ class Hub:
         """``clock`` gives seconds since the epoch."""
         self.parts = Parts(model)
         self.presences: dict[str, Presence] = {}
-        self._clock = clock
+        self.clock = clock
         self._streams: dict[str, Stream] = {}
         self._models: collections.OrderedDict[int, Model] = collections.OrderedDict({model.revision: model})
         self._kept = kept
         self.events: collections.Counter[str] = collections.Counter()
         """What hosts told of, by kind."""
+        self.observe: Callable[[float], None] = lambda _: None
+        """Told how many seconds a host took to apply what concerned it."""
         self._waiting: set[asyncio.Event] = set()
 
     @property
@@ -142,7 +146,7 @@ class Hub:
         lines: dict[int, bytes] = {}
         for host, delta in self.parts.move(model, changed).items():
             presence = self.present(host)
-            presence.concerned = model.revision
+            self._concern(presence, model.revision)
             _note_due(presence, delta)
             stream = self._streams.get(host)
             if stream is not None:
@@ -156,7 +160,7 @@ class Hub:
         self.parts = Parts(model)
         for host, presence in self.presences.items():
             self.parts.follow(host)
-            presence.concerned = model.revision
+            self._concern(presence, model.revision)
         for stream in list(self._streams.values()):
             stream.close()
         self._streams.clear()
@@ -179,10 +183,10 @@ class Hub:
         stood = self._models.get(since) if since is not None else None
         first = between(stood, now, host) if stood is not None else whole(now, host)
         if not first.empty:
-            presence.concerned = now.revision
+            self._concern(presence, now.revision)
             _note_due(presence, first)
         presence.connected = presence.followed = True
-        presence.heard = self._clock()
+        presence.heard = self.clock()
         stream = self._streams[host] = Stream(host, first)
         self._wake()
         return stream
@@ -205,21 +209,29 @@ class Hub:
         self.parts.follow(host)
         return self.presences.setdefault(host, Presence(host=host))
 
+    def _concern(self, presence: Presence, revision: int) -> None:
+        if presence.applied >= presence.concerned:
+            presence.behind_since = self.clock()
+        presence.concerned = revision
+
     def silent(self, seconds: float) -> None:
         """Let go of agents that are connected and have said nothing for so long: what hangs is not waited for. They may come
         back."""
-        before = self._clock() - seconds
+        before = self.clock() - seconds
         for host, presence in self.presences.items():
             if presence.connected and presence.heard < before:
-                _LOG.warning("an agent is silent", host=host, seconds=round(self._clock() - presence.heard))
+                _LOG.warning("an agent is silent", host=host, seconds=round(self.clock() - presence.heard))
                 self.left(self._streams[host])
 
     def heard(self, host: str, report: Report) -> Presence:
         """Take a report's word for where the host stands; what it says of resources is for the rules to store."""
         presence = self.present(host)
-        presence.heard = self._clock()
+        presence.heard = self.clock()
+        was_behind = presence.applied < presence.concerned
         if report.applied > presence.applied or report.fresh:
             presence.applied = report.applied
+        if was_behind and presence.applied >= presence.concerned:
+            self.observe(max(0.0, presence.heard - presence.behind_since))
         if report.fresh:
             presence.failures = {}
         failures = dict(presence.failures)
