@@ -6,6 +6,7 @@
 
 import os
 import pwd
+from collections.abc import Mapping
 from pathlib import Path
 
 from floatway.lab.served import VAR, Server
@@ -16,8 +17,8 @@ MARK = "# Written by: floatway lab up. Taken away by: floatway lab down."
 CLOUD = "floatway"
 
 
-def text(name: str, server: Server) -> str:
-    """The file for one lab."""
+def text(name: str, server: Server, more: Mapping[str, str]) -> str:
+    """The file for one lab; ``more`` keys of the cloud's entry."""
     return "\n".join(
         [
             f"{MARK[:-1]} ({name})",
@@ -27,15 +28,16 @@ def text(name: str, server: Server) -> str:
             "    auth:",
             f"      endpoint: {server.url}",
             "    region_name: lab",
+            *(f"    {key}: {value}" for key, value in more.items()),
             "",
         ]
     )
 
 
-def write(name: str, server: Server) -> str:
-    """Write them; what a person has to type to use the cloud."""
+def write(name: str, server: Server, more: Mapping[str, str]) -> str:
+    """Write them, with ``more`` keys of the cloud's entry; what a person has to type to use the cloud."""
     own = VAR / name / "clouds.yaml"
-    content = text(name, server)
+    content = text(name, server, more)
     own.write_text(content)
     own.chmod(0o644)
     home, user = _home()

@@ -12,7 +12,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,10 +21,12 @@ import msgspec
 from floatway.agent.reconcile import Executor, Outcome, reconcile
 from floatway.compile import names
 from floatway.lab import clouds_yaml, enter, machines, node, ovs, prerequisites, served
+from floatway.lab.compute import control
 from floatway.lab.errors import LabError
 from floatway.lab.node import Node, Role
 from floatway.linux.connection import HostConnection
 from floatway.model.cloud import Cloud
+from floatway.model.resources import Server
 from floatway.trace.world import Endpoint, Wire
 
 BASE = Path("/run/floatway/lab")
@@ -40,6 +42,8 @@ class Lab(msgspec.Struct, frozen=True):
     fabric: Node
     wires: tuple[Wire, ...] = ()
     server: served.Server | None = None
+    compute: served.Server | None = None
+    """A served lab's compute endpoint: it keeps the instances, whose machines are not in the state file of the lab."""
 
 
 class NodeStatus(msgspec.Struct, frozen=True):
@@ -99,7 +103,8 @@ def apply(
     served lab, whose agents do it."""
     _check(cloud, lab.name)
     with _locked():
-        now = load(lab.name)
+        load(lab.name)
+        now = _read(lab.name) or lab
         if now.server is not None:
             _serve(now, cloud, progress)
             return {}
@@ -129,7 +134,18 @@ def load(name: str = "default") -> Lab:
             f"there is no lab {name!r}; raise it with: floatway lab up"
             + (f" --lab {name}" if name != "default" else "")
         )
-    return lab
+    return lab if lab.compute is None else _with_instances(lab)
+
+
+def _with_instances(lab: Lab) -> Lab:
+    """The lab with the instances that run now; one whose name another machine has goes by its id."""
+    directory = served.VAR / lab.name / control.DIRECTORY
+    found = {one.id if name in lab.nodes else name: one for name, one in control.nodes(directory).items()}
+    names_by_id = {one.id: name for name, one in found.items()}
+    called = {name: msgspec.structs.replace(one, name=name) for name, one in found.items()}
+    return msgspec.structs.replace(
+        lab, nodes={**lab.nodes, **called}, wires=(*lab.wires, *control.wires(directory, names_by_id))
+    )
 
 
 def cloud_of(name: str = "default") -> Cloud:
@@ -139,20 +155,23 @@ def cloud_of(name: str = "default") -> Cloud:
     if lab.server is None or not lab.server.alive:
         return told
     now = served.view(lab.server)
-    return msgspec.structs.replace(now, servers=now.servers | told.servers)  # the API does not know instances' names
+    if lab.compute is None:
+        return msgspec.structs.replace(
+            now, servers=now.servers | told.servers
+        )  # the API does not know instances' names
+    return msgspec.structs.replace(now, servers=now.servers | control.servers(served.VAR / name / control.DIRECTORY))
 
 
 def status(name: str = "default") -> LabStatus:
     """How the lab's machines are. Raises LabError when there is no such lab."""
     lab, cloud = load(name), cloud_of(name)
-    servers = {machines.node_name(server): server for server in cloud.servers.values()}
     found: list[NodeStatus] = []
-    for one in lab.nodes.values():
-        server = servers.get(one.name) if one.role == "instance" else None
+    for name_, one in lab.nodes.items():
+        server = cloud.servers.get(one.id) if one.role == "instance" else None
         ports = cloud.ports_by_device.get(server.id, ()) if server else ()
         found.append(
             NodeStatus(
-                name=one.name,
+                name=name_,
                 role=one.role,
                 pid=one.pid,
                 alive=one.alive,
@@ -196,34 +215,43 @@ def _converge(
 
 
 def _serve(lab: Lab, cloud: Cloud, progress: Progress) -> Lab:
-    """Machines and instances as in a plain lab; the hosts' state is the agents' work, the cloud the server's."""
+    """Machines as in a plain lab; the hosts' state is the agents' work, instances the compute endpoint's, the cloud the server's."""
     try:
         before = msgspec.json.decode((BASE / lab.name / "cloud.json").read_bytes(), type=Cloud)
     except FileNotFoundError:
         before = Cloud()
-    lab, realised = _machines(lab, cloud, progress)
+    lab, realised = _machines(lab, cloud, progress, instances=False)
     progress("the server")
-    lab = msgspec.structs.replace(lab, server=served.start_server(lab.name, lab.server))
-    assert lab.server is not None
+    server = served.start_server(lab.name, lab.server)
+    lab = msgspec.structs.replace(lab, server=server)
     _write(lab)
     for host in machines.compute_hosts(cloud):
         progress(f"host {host.name}: its agent")
-        served.start_agent(lab.name, lab.server, lab.nodes[host.name], realised.hosts[host.name])
-    progress(f"the cloud, told to {lab.server.url}")
-    served.load(lab.server, realised, before)
-    served.wait_active(lab.server, cloud)
-    progress(f"for OpenStack clients: {clouds_yaml.write(lab.name, lab.server)}")
-    return lab
+        served.start_agent(lab.name, server, lab.nodes[host.name], realised.hosts[host.name])
+    directory = served.VAR / lab.name / control.DIRECTORY
+    compute = control.start(lab.name, directory, api=server.url, known=lab.compute)
+    lab = msgspec.structs.replace(lab, compute=compute)
+    _write(lab)
+    progress(f"the cloud, told to {server.url}")
+    served.load(server, realised, before)
+    for one in cloud.servers.values():
+        progress(f"instance {machines.node_name(one)}")
+    control.tell(compute.url, cloud.servers.values(), before.servers.keys() - cloud.servers.keys())
+    control.settled(compute.url)
+    served.wait_active(server, cloud)
+    progress(f"for OpenStack clients: {clouds_yaml.write(lab.name, server, control.overrides(compute.url))}")
+    return _with_instances(lab)
 
 
-def _machines(lab: Lab, cloud: Cloud, progress: Progress) -> tuple[Lab, Cloud]:
-    """Every machine and its cables, instances plugged; and the cloud with the datapath that this machine has."""
+def _machines(lab: Lab, cloud: Cloud, progress: Progress, *, instances: bool = True) -> tuple[Lab, Cloud]:
+    """Every machine and its cables, ``instances`` too if asked for; and the cloud with the datapath that this machine has."""
     _replace(lab.name, "cloud.json", msgspec.json.encode(cloud))
     hosts = machines.compute_hosts(cloud)
     kind = ovs.datapath()
     wanted: dict[str, tuple[Role, str]] = {host.name: ("compute", "") for host in hosts}
     wanted[machines.OUTSIDE] = ("outside", "")
-    wanted |= {machines.node_name(server): ("instance", server.id) for server in cloud.servers.values()}
+    servers = cloud.servers.values() if instances else ()
+    wanted |= {machines.node_name(server): ("instance", server.id) for server in servers}
     for name, one in lab.nodes.items():
         if wanted.get(name) != (one.role, one.id):
             progress(f"removing {name}")
@@ -232,14 +260,14 @@ def _machines(lab: Lab, cloud: Cloud, progress: Progress) -> tuple[Lab, Cloud]:
     for name, (role, identity) in wanted.items():
         if name not in nodes:
             nodes[name] = node.create(lab.name, name, role, identity)
-    lab = msgspec.structs.replace(lab, nodes=nodes, wires=_wires(cloud))
+    lab = msgspec.structs.replace(lab, nodes=nodes, wires=_wires(cloud, servers))
     _write(lab)
     for host in hosts:
         progress(f"host {host.name}: Open vSwitch ({'kernel' if kind == 'system' else 'userspace'} datapath)")
         machines.wire_compute(nodes[host.name], host, lab.fabric, underlay=len(hosts) > 1)
     progress("the network outside")
     machines.wire_outside(nodes[machines.OUTSIDE], cloud, lab.fabric)
-    for server in cloud.servers.values():
+    for server in servers:
         progress(f"instance {machines.node_name(server)}")
         machines.wire_instance(nodes[machines.node_name(server)], server, cloud, nodes[server.host])
     return lab, with_datapath(cloud, kind)
@@ -262,7 +290,7 @@ def reconcile_here(cloud: Cloud, host: str, executor: Executor = "netlink") -> O
         return reconcile(connection, cloud, host, executor=executor)
 
 
-def _wires(cloud: Cloud) -> tuple[Wire, ...]:
+def _wires(cloud: Cloud, servers: Iterable[Server]) -> tuple[Wire, ...]:
     """Every cable of the lab, as the tracer wants to know them."""
     wires: list[Wire] = []
     hosts = machines.compute_hosts(cloud)
@@ -276,7 +304,7 @@ def _wires(cloud: Cloud) -> tuple[Wire, ...]:
     tunnels = tuple(Endpoint(host.name, machines.TUNNEL_NIC) for host in hosts if host.tunnel_ip)
     if len(tunnels) > 1:
         wires.append(Wire("tunnel", tunnels))
-    for server in cloud.servers.values():
+    for server in servers:
         for index, port in enumerate(cloud.ports_by_device.get(server.id, ())):
             tap = names.device("tap", port.id)
             ends = [Endpoint(machines.node_name(server), f"eth{index}"), Endpoint(server.host, tap)]
@@ -332,6 +360,7 @@ def _replace(name: str, file: str, data: bytes) -> None:
 
 
 def _down(name: str) -> None:
+    control.stop(served.VAR / name / control.DIRECTORY)
     served.stop(name)
     clouds_yaml.remove(name)
     deadline = time.monotonic() + 30

@@ -54,7 +54,7 @@ def start_server(name: str, known: Server | None) -> Server:
         return known
     directory = VAR / name
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    port = int(known.url.rpartition(":")[2]) if known is not None else _free_port()
+    port = int(known.url.rpartition(":")[2]) if known is not None else free_port(PORT)
     config = directory / "server.toml"
     config.write_text(
         toml(
@@ -230,9 +230,9 @@ def _servers(name: str) -> Iterator[int]:
                 yield int(entry.name)
 
 
-def _free_port() -> int:
-    """The Networking API's own port if nobody has it, else any."""
-    for port in (PORT, 0):
+def free_port(wanted: int) -> int:
+    """A TCP port of 127.0.0.1: the one that is wanted if nobody has it, else any."""
+    for port in (wanted, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

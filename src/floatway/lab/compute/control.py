@@ -3,26 +3,35 @@
 lab up ─▶ start ─▶ tell(cloud's servers) ─▶ settled          lab exec, trace ─▶ nodes, wires
 """
 
+import contextlib
+import os
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-from floatway.agent.networking import Login, Networking, NetworkingError, Unreachable
+from floatway.lab import node
+from floatway.lab.api import ask, wait_until
 from floatway.lab.compute import wiring
 from floatway.lab.compute.records import Instance, read
 from floatway.lab.errors import LabError
-from floatway.lab.node import Node
+from floatway.lab.node import Node, start_time
+from floatway.lab.served import Server as Process
+from floatway.lab.served import free_port
 from floatway.model.resources import Server
 from floatway.trace.world import Endpoint, Wire
 
-__all__ = ["command", "instances", "nodes", "overrides", "settled", "start", "tell", "wires"]
+__all__ = [
+    "DIRECTORY", "command", "instances", "nodes", "overrides", "servers", "settled", "start", "stop", "tell", "wires",
+]  # fmt: skip
+
+DIRECTORY = "compute"
+"""Its files' place among the lab's."""
+PORT = 8774
+"""Nova's, if it is free."""
 
 _START_SECONDS = 30.0
-_LOOK = 0.02
 
 
 def command(
@@ -39,12 +48,15 @@ def command(
     return [python, "-m", "floatway.lab.compute", *(str(word) for pair in options.items() for word in pair)]
 
 
-def start(lab: str, directory: Path, *, api: str, port: int) -> int:
-    """Start it apart from this process; its log is compute.log in ``directory``. Gives its process id once it listens.
+def start(lab: str, directory: Path, *, api: str, known: Process | None = None) -> Process:
+    """Start it apart from this process, if it does not run; it keeps its port. Its log is compute.log in ``directory``.
 
     Raises:
         LabError: it does not start; says what it said.
     """
+    if known is not None and known.alive:
+        return known
+    port = int(known.url.rpartition(":")[2]) if known is not None else free_port(PORT)
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / "compute.log"
     with log.open("ab") as out:
@@ -52,34 +64,46 @@ def start(lab: str, directory: Path, *, api: str, port: int) -> int:
             command(lab, directory, api=api, port=port),
             stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, cwd="/",
         )  # fmt: skip
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
+
+    def ready() -> bool:
         if process.poll() is not None:
             raise LabError(f"the lab's compute endpoint does not start: {log.read_text()[-800:]}")
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise LabError(f"the lab's compute endpoint does not answer on port {port}; see {log}") from error
-            time.sleep(_LOOK)
-        else:
-            return process.pid
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return True
+        return False
+
+    wait_until(ready, f"the lab's compute endpoint answers; see {log}", seconds=_START_SECONDS)
+    return Process(f"http://127.0.0.1:{port}", process.pid, start_time(process.pid))
 
 
-def tell(
-    url: str, servers: Iterable[Server], remove: Iterable[str] = (), machines: Mapping[str, Node] | None = None
-) -> None:
-    """Instances as a cloud.yaml names them, whose ports the server knows; ``machines`` are those that run already, by id.
+def stop(directory: Path) -> None:
+    """End it, whoever started it and whatever is written anywhere. Its instances stay, until somebody ends their machines."""
+    for pid in _processes(directory):
+        node.kill(pid)
+
+
+def _processes(directory: Path) -> Iterator[int]:
+    mark = [b"-m", b"floatway.lab.compute"]
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                words = Path(f"/proc/{entry.name}/cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if words[1:3] == mark and str(directory).encode() in words and start_time(int(entry.name)):
+                yield int(entry.name)
+
+
+def tell(url: str, servers: Iterable[Server], remove: Iterable[str] = ()) -> None:
+    """Instances as a cloud.yaml names them, whose ports the server knows; ids of those that are to go.
 
     Raises:
         LabError: the endpoint refuses or does not answer.
     """
     told = [
-        {"id": one.id, "name": one.name or one.id, "host": one.host, "project_id": one.project_id,
-         "node": (machines or {}).get(one.id)}
-        for one in servers
-    ]  # fmt: skip
-    _call(url, "POST", "/lab/v1/servers", {"servers": told, "remove": list(remove)})
+        {"id": one.id, "name": one.name or one.id, "host": one.host, "project_id": one.project_id} for one in servers
+    ]
+    ask(url, "POST", "/lab/v1/servers", {"servers": told, "remove": sorted(remove)})
 
 
 def settled(url: str, *, seconds: float = 120.0) -> None:
@@ -88,18 +112,15 @@ def settled(url: str, *, seconds: float = 120.0) -> None:
     Raises:
         LabError: not in time, or an instance could not be made; says which and why.
     """
-    deadline = time.monotonic() + seconds
-    while True:
-        shown = _call(url, "GET", "/compute/v2.1/servers/detail")["servers"]
+
+    def done() -> bool:
+        shown = ask(url, "GET", "/compute/v2.1/servers/detail")["servers"]
         if failed := [one for one in shown if one["status"] == "ERROR"]:
             said = "; ".join(f"{one['name']}: {one['fault']['message']}" for one in failed)
             raise LabError(f"instances that could not be made: {said}")
-        busy = [one["name"] for one in shown if one["OS-EXT-STS:task_state"] is not None]
-        if not busy:
-            return
-        if time.monotonic() > deadline:
-            raise LabError(f"after {seconds:g} s these instances are still on their way: {', '.join(busy)}")
-        time.sleep(_LOOK)
+        return all(one["OS-EXT-STS:task_state"] is None for one in shown)
+
+    wait_until(done, "all instances are made; see: openstack server list", seconds=seconds)
 
 
 def overrides(url: str) -> dict[str, str]:
@@ -125,22 +146,19 @@ def nodes(directory: Path) -> dict[str, Node]:
     return found
 
 
-def wires(directory: Path) -> tuple[Wire, ...]:
-    """The cable of each interface of machines that run, as the tracer wants to know them."""
-    alive = {node.id: name for name, node in nodes(directory).items()}
-    return tuple(
-        Wire(wiring.tap(nic.port), (Endpoint(alive[one.id], nic.device), Endpoint(one.host, wiring.tap(nic.port))))
+def servers(directory: Path) -> dict[str, Server]:
+    """All instances as a cloud.yaml would name them, by id."""
+    return {
+        one.id: Server(id=one.id, name=one.name, project_id=one.project_id, host=one.host)
         for one in instances(directory).values()
-        if one.id in alive
+    }
+
+
+def wires(directory: Path, names: Mapping[str, str]) -> tuple[Wire, ...]:
+    """The cable of each interface of the machines in ``names`` (by instance's id), as the tracer wants to know them."""
+    return tuple(
+        Wire(wiring.tap(nic.port), (Endpoint(names[one.id], nic.device), Endpoint(one.host, wiring.tap(nic.port))))
+        for one in instances(directory).values()
+        if one.id in names
         for nic in one.nics
     )
-
-
-def _call(url: str, method: str, path: str, body: object = None) -> Any:
-    client = Networking(Login(endpoint=url))
-    try:
-        return client.call(method, path, body)
-    except (NetworkingError, Unreachable) as error:
-        raise LabError(f"the lab's compute endpoint: {error}") from error
-    finally:
-        client.close()

@@ -19,6 +19,7 @@ from typing import Final
 import structlog
 
 from floatway.agent.networking import NetworkingError, Unreachable
+from floatway.lab import fabric
 from floatway.lab.compute import wiring
 from floatway.lab.compute.ports import Ports
 from floatway.lab.compute.records import Instance, Nic, Records, Wish
@@ -56,7 +57,7 @@ class Keeper:
         """Go on with what a process before this one began, and look whether all is as it was left."""
         self.observe()
         for id_, one in self._records.all.items():
-            if one.vm_state != "error" or one.task is not None:
+            if one.task is not None or one.vm_state == "active" or one.want == "stopped":
                 self.kick(id_)
 
     async def stop(self) -> None:
@@ -82,7 +83,7 @@ class Keeper:
         for id_, one in self._records.all.items():
             if one.vm_state == "active" and one.task is None and not one.runs:
                 _LOG.warning("an instance has died", instance=id_, name=one.name)
-                self._records.change(id_, vm_state="stopped", want="stopped", node=None, updated=time.time())
+                self._records.change(id_, vm_state="stopped", node=None, updated=time.time())
 
     async def _keep(self, id_: str) -> None:
         try:
@@ -139,8 +140,8 @@ class Keeper:
         if (compute := self._hosts().get(one.host)) is not None:
             for nic in one.nics:
                 wiring.unplug(compute, nic.port)
+        wiring.kill(self._lab, id_)
         if one.node is not None:
-            wiring.kill(one.node)
             self._records.change(id_, node=None)
 
     async def _run(self, id_: str) -> None:
@@ -176,11 +177,10 @@ class Keeper:
     def _wishes(self, id_: str) -> None:
         """A port for each wish; remembered one by one."""
         while wishes := self._records.all[id_].wishes:
-            self.take(id_, wishes[0])
-            self._records.change(id_, wishes=wishes[1:])
+            self.take(id_, wishes[0], left=wishes[1:])
 
-    def take(self, id_: str, wish: Wish) -> Nic:
-        """One more port, bound to the instance's host, to be plugged by the next kick.
+    def take(self, id_: str, wish: Wish, left: tuple[Wish, ...] = ()) -> Nic:
+        """One more port, bound to the instance's host, to be plugged by the next kick; wishes that are ``left`` are remembered with it.
 
         Raises:
             NetworkingError, Unreachable: it is not to be had; nothing has changed.
@@ -189,7 +189,7 @@ class Keeper:
         used = {nic.device for nic in one.nics}
         device = next(name for number in range(len(used) + 1) if (name := f"eth{number}") not in used)
         nic = self._ports.take(one, wish, device)
-        self._records.change(id_, nics=(*one.nics, nic))
+        self._records.change(id_, nics=(*one.nics, nic), wishes=left)
         return nic
 
     def _machine(self, id_: str) -> bool:
@@ -203,7 +203,7 @@ class Keeper:
 
     async def _interfaces(self, one: Instance, machine: Node, compute: Node) -> None:
         """All of them, ACTIVE."""
-        present = wiring.devices(machine)
+        present = fabric.links(machine)
         waiting: list[str] = []
         for nic in one.nics:
             port = self._ports.show(nic.port)

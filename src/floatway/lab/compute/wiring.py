@@ -3,9 +3,10 @@
 test  eth0 ==== tap8aa5e3b4-6c  cy2-compute02           both ends' names are as Nova and libvirt make them
 """
 
-import json
+import contextlib
 import os
 import platform
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ from floatway.lab import enter, fabric, machines, node
 from floatway.lab.errors import LabError
 from floatway.lab.node import Node
 
-__all__ = ["Plug", "announce", "boot", "devices", "kill", "planned", "plug", "start_script", "tap", "unplug"]
+__all__ = ["Plug", "announce", "boot", "kill", "planned", "plug", "start_script", "tap", "unplug"]
 
 
 class Plug(msgspec.Struct, frozen=True):
@@ -53,24 +54,26 @@ def tap(port_id: str) -> str:
     return names.device("tap", port_id)
 
 
-def devices(machine: Node) -> dict[str, str]:
-    """The interfaces that a machine has: MAC by name. Raises LabError when it is dead."""
-    done = enter.run_beside(machine, ["ip", "-j", "link"], capture_output=True, text=True)
-    done.check_returncode()
-    return {str(row["ifname"]): str(row["address"]) for row in json.loads(done.stdout) if row["ifname"] != "lo"}
-
-
 def boot(lab: str, name: str, identity: str) -> Node:
-    """A machine without interfaces. Raises LabError."""
-    machine = node.create(lab, name, "instance", identity)
+    """A machine without interfaces, called ``name``. Raises LabError."""
+    machine = node.create(lab, _init(identity), "instance", identity)
     enter.call(machine, machines.no_ipv6)
-    return machine
+    enter.call(machine, socket.sethostname, name)
+    return msgspec.structs.replace(machine, name=name)
 
 
-def kill(machine: Node) -> None:
-    """End a machine, and all that runs in it. Fine when it is dead."""
-    if machine.alive:
-        node.kill(machine.pid)
+def kill(lab: str, identity: str) -> None:
+    """End an instance's machine, and all that runs in it; also one that was just made when its maker was killed."""
+    mark = node.mark(lab, _init(identity)).encode()
+    for pid in node.inits(lab):
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0] == mark:
+                node.kill(pid)
+
+
+def _init(identity: str) -> str:
+    """An instance's machine is found by its id; names come twice, and change."""
+    return f"instance-{identity}"
 
 
 def plug(machine: Node, compute: Node, wanted: Plug) -> None:
