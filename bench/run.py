@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import agents_suite
 import api_suite
 import codec_suite
 import fanout_suite
@@ -37,7 +38,7 @@ ON_BIG_HOST = {
 
 def main() -> None:
     """Measure what the arguments name, or everything."""
-    known = [*ALONE, *ON_BIG_HOST, "api", "api-quick"]
+    known = [*ALONE, *ON_BIG_HOST, "agents", "api", "api-quick"]
     wanted = sys.argv[1:] or known[:-1]
     if unknown := [name for name in wanted if name not in known]:
         print(f"error: no benchmark {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
@@ -65,6 +66,9 @@ def main() -> None:
             for name in needed:
                 for figure in ON_BIG_HOST[name](raised, cloud):
                     note(figure)
+    if "agents" in wanted:
+        for figure in agents_suite.bench_agents(tell):
+            note(figure)
     for name in [name for name in ("api", "api-quick") if name in wanted]:
         api_suite.run(here, tell, quick=name != "api")
     report = Report(
