@@ -6,6 +6,7 @@ open the store ─ load the model ─ serve ──── SIGTERM ──── re
 import asyncio
 import gc
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -69,7 +70,9 @@ async def serve_config(config: Config) -> None:
     try:
         await engine.start()
         _LOG.info("loaded", version=__version__, store=shown(config.store.url), revision=engine.model.revision)
-        hub, keys = Hub(engine.model, clock=time.time), Keys(engine)
+        name = "" if store.exclusive else uuid.uuid4().hex
+        down = config.network.agent_down_seconds
+        hub, keys = Hub(engine.model, clock=time.time, server=name, down_seconds=down), Keys(engine)
         engine.listen(hub.moved)
         gauges.watch(metrics.registry, hub)
         ours = _identity(config)

@@ -119,7 +119,7 @@ class Operator:
             document["hosts"] = {
                 one.host: one.applied
                 for one in self._hub.presences.values()
-                if one.connected and (hosts is None or one.host in hosts)
+                if (one.connected or one.elsewhere) and (hosts is None or one.host in hosts)
             }
             document["late"] = [public(one) for one in late]
         if late:

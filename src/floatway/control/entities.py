@@ -30,6 +30,7 @@ __all__ = [
     "FixedIp",
     "FloatingIp",
     "HostRoute",
+    "HostStand",
     "Network",
     "Owned",
     "Port",
@@ -373,6 +374,15 @@ class HostKey(Entity, frozen=True, kw_only=True):
     joining_until: float = 0.0
 
 
+class HostStand(Entity, frozen=True, kw_only=True):
+    """Where a host stands, said by the server that its agent is connected to for the other servers on the same store; ``id`` is
+    the host. ``server`` is empty when it is connected to none."""
+
+    KIND: ClassVar[str] = "host_stand"
+    server: str = ""
+    applied: int = 0
+
+
 class AgentBinding(Entity, frozen=True, kw_only=True):
     """A router or network scheduled to an agent. ``id`` is ``<agent id>@<object id>``."""
 
@@ -416,6 +426,7 @@ KINDS: Final[dict[str, type[Entity]]] = {
         Agent,
         AgentBinding,
         HostKey,
+        HostStand,
         Quota,
         AutoAllocatedTopology,
     )

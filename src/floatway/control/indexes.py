@@ -92,6 +92,7 @@ INDEXES: Final[dict[type[e.Entity], dict[str, Keys]]] = {
     e.Agent: {"host": _one("host"), "type": _one("agent_type"), "type_host": lambda a: ((a.agent_type, a.host),)},
     e.AgentBinding: {"agent": _one("agent_id"), "object": _one("object_id")},
     e.HostKey: {},
+    e.HostStand: {},
     e.Quota: {},
     e.AutoAllocatedTopology: {"network": _one("network_id"), "router": _one("router_id")},
 }

@@ -157,6 +157,25 @@ def test_who_was_away_is_sent_the_difference_or_all() -> None:
     run(story)
 
 
+def test_what_comes_as_time_runs_out_is_no_silence() -> None:
+    async def story() -> None:
+        draft, one, _ = two_hosts()
+        hub = Hub(draft.model, clock=lambda: 0.0)
+        reader = Reader(hub, "h1")
+        reader.connect()
+        await reader.read()
+        assert reader.stream is not None
+        silent = asyncio.ensure_future(reader.stream.take(0))
+        await asyncio.sleep(0)
+        draft = later(draft)
+        ports.update(draft, ADMIN, one, {"name": "x"})
+        moved(hub, draft)  # its time is up, and it does not know yet
+        taken = await silent
+        assert taken is not None and taken[0] == hub.revision
+
+    run(story)
+
+
 def test_a_second_connection_of_a_host_ends_the_first() -> None:
     async def story() -> None:
         draft, _, _ = two_hosts()

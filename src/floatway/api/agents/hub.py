@@ -10,12 +10,15 @@ short while is sent the difference from the revision that it stands at, who was 
 
 import asyncio
 import collections
+import contextlib
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import msgspec
 import structlog
 
+from floatway.control import entities as e
+from floatway.control.decide import agents
 from floatway.control.parts import Parts, between, part
 from floatway.control.scope import Key
 from floatway.control.snapshot import Model
@@ -47,6 +50,8 @@ class Presence(msgspec.Struct, kw_only=True):
 
     host: str
     connected: bool = False
+    elsewhere: str = ""
+    """The other server that it is connected to, by what that server said last."""
     concerned: int = 0
     sent: int = 0
     applied: int = 0
@@ -91,11 +96,10 @@ class Stream:
 
     async def take(self, timeout: float) -> tuple[int, bytes] | None:
         """The next revision and its line; None when nothing came for ``timeout`` seconds, or the stream was closed."""
-        try:
+        # what comes in the moment in which time runs out must not be taken for silence: a heartbeat would say that it was sent
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._ready.wait()
-        except TimeoutError:
-            return None
         if self.closed or self._pending is None:
             return None
         delta, line = self._pending, self._line
@@ -107,8 +111,19 @@ class Stream:
 class Hub:
     """All hosts of one server. Lives in the event loop's thread; ``moved`` is to be told of every revision."""
 
-    def __init__(self, model: Model, *, clock: Callable[[], float], kept: int = KEPT) -> None:
-        """``clock`` gives seconds since the epoch."""
+    def __init__(
+        self,
+        model: Model,
+        *,
+        clock: Callable[[], float],
+        kept: int = KEPT,
+        server: str = "",
+        down_seconds: float = 75.0,
+    ) -> None:
+        """``clock`` gives seconds since the epoch. ``server`` names this one among several on one store, "" when it is alone; a
+        host elsewhere that none has heard of for ``down_seconds`` is not waited for."""
+        self.server = server
+        self._down_seconds = down_seconds
         self.parts = Parts(model)
         self.presences: dict[str, Presence] = {}
         self.clock = clock
@@ -120,6 +135,7 @@ class Hub:
         self.observe: Callable[[float], None] = lambda _: None
         """Told how many seconds a host took to apply what concerned it."""
         self._waiting: set[asyncio.Event] = set()
+        self._read_stands(model)
 
     @property
     def revision(self) -> int:
@@ -153,6 +169,9 @@ class Hub:
                 if id(delta) not in lines:
                     lines[id(delta)] = encoded(delta)
                 stream.offer(delta, lines[id(delta)])
+        for kind, id_ in changed:
+            if kind == e.HostStand.KIND:
+                self._read_stand(model, id_)
         self._wake()
 
     def _restart(self, model: Model) -> None:
@@ -164,7 +183,24 @@ class Hub:
         for stream in list(self._streams.values()):
             stream.close()
         self._streams.clear()
+        for presence in self.presences.values():
+            presence.connected = False
+        self._read_stands(model)
         self._wake()
+
+    def _read_stands(self, model: Model) -> None:
+        for stand in model.all(e.HostStand):
+            self._read_stand(model, stand.id)
+
+    def _read_stand(self, model: Model, host: str) -> None:
+        """What another server says of a host, unless we know better."""
+        stand = model.get(e.HostStand, host)
+        if not self.server or stand is None:
+            return
+        presence = self.present(host)
+        presence.elsewhere = stand.server if stand.server != self.server else ""
+        if presence.elsewhere and not presence.connected:
+            presence.applied = stand.applied
 
     # --- the agents' side -------------------------------------------------------------------------
 
@@ -186,6 +222,7 @@ class Hub:
             self._concern(presence, now.revision)
             _note_due(presence, first)
         presence.connected = presence.followed = True
+        presence.elsewhere = ""
         presence.heard = self.clock()
         stream = self._streams[host] = Stream(host, first)
         self._wake()
@@ -202,6 +239,7 @@ class Hub:
         if self._streams.get(stream.host) is stream:
             del self._streams[stream.host]
             self.presences[stream.host].connected = False
+            self._read_stand(self.parts.model, stream.host)
             self._wake()
 
     def present(self, host: str) -> Presence:
@@ -269,10 +307,15 @@ class Hub:
         return [
             presence
             for host, presence in self.presences.items()
-            if presence.connected
-            and (hosts is None or host in hosts)
+            if (hosts is None or host in hosts)
             and presence.applied < min(revision, presence.concerned)
+            and (presence.connected or (presence.elsewhere and self._is_alive(host)))
         ]
+
+    def _is_alive(self, host: str) -> bool:
+        """Whether any server has heard of the host lately."""
+        since = self.clock() - self._down_seconds
+        return any(agents.heard(agent) >= since for agent in self.parts.model.find(e.Agent, "host", host))
 
     async def reached(self, revision: int, timeout: float, hosts: Collection[str] | None = None) -> list[Presence]:
         """Wait until no host is behind; those that still are after ``timeout`` seconds."""

@@ -12,6 +12,7 @@ A host has a few connections and an allowance of work; who has not proved yet to
 
 import asyncio
 import contextlib
+import random
 import ssl
 import time
 import urllib.parse
@@ -43,6 +44,7 @@ _STRANGERS_PART: Final = 4
 """One in so many of the connections may be of nobody known."""
 _OF_ONE_HOST: Final = 8
 _HANDSHAKE_SECONDS: Final = 10.0
+_SPREAD: Final = 0.7
 _REQUEST_COST: Final = 1024
 _OPEN_COST: Final = 64 * 1024
 _JOIN_COST: Final = 8 * 1024
@@ -73,6 +75,7 @@ class Listener:
         self._join = join
         self._servers: list[asyncio.Server] = []
         self._connections: set[asyncio.Task[None]] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
         self._strangers: dict[asyncio.Task[None], None] = {}
         self._of_hosts: dict[str, dict[asyncio.Task[None], None]] = {}
         self._allowances: dict[str, Allowance] = {}
@@ -110,6 +113,7 @@ class Listener:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._leaving, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -162,6 +166,13 @@ class Listener:
             if len(tasks) > _OF_ONE_HOST:
                 next(iter(tasks)).cancel()
         return host
+
+    def left(self, host: str) -> None:
+        """The host's stream ended."""
+        if self._hub.server:
+            task = asyncio.create_task(self._reports.left(host), name=f"{host} left")
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
 
     async def spend(self, host: str, cost: int) -> None:
         """Let a host (or "", all that have no key yet) that makes more than its share of work wait."""
@@ -334,11 +345,11 @@ class _Connection:
         try:
             self._send(h11.Response(status_code=200, headers=_NDJSON))
             while not stream.closed:
-                taken = await stream.take(heartbeat)
+                taken = await stream.take(random.uniform(_SPREAD, 1.0) * heartbeat)  # noqa: S311 - not all at once
                 if stream.closed:
                     break
                 revision, line = taken if taken is not None else (hub.revision, encoded(Delta(revision=hub.revision)))
-                self._send(h11.Data(data=line))
+                self._writer.write(b"%x\r\n%b\r\n" % (len(line), line))  # a chunk; h11 takes longer than all the rest
                 await self._flush()
                 hub.sent(stream, revision)
             if not leaving.done():
@@ -347,6 +358,7 @@ class _Connection:
         finally:
             leaving.cancel()
             hub.left(stream)
+            self._listener.left(stream.host)
 
     def _send(self, *events: Any) -> None:
         self._writer.write(b"".join(self._http.send(event) or b"" for event in events))

@@ -13,13 +13,14 @@ from typing import Final
 
 import msgspec
 
-from floatway.api.agents.hub import REPORTED, Hub
+from floatway.api.agents.hub import REPORTED, Hub, Presence
 from floatway.api.engine import Engine
 from floatway.control import entities as e
 from floatway.control.decide import reports
 from floatway.control.draft import Draft
 from floatway.control.errors import ApiError
 from floatway.control.scope import Key, resource
+from floatway.control.snapshot import Readable
 from floatway.model.stream import Report
 
 __all__ = ["Reports"]
@@ -47,8 +48,9 @@ class Reports:
         hub = self._hub
         if report.applied > hub.revision:  # of another store, or of one that was restored: it stands nowhere here
             report = msgspec.structs.replace(report, applied=0)
-        if report.agents or report.fresh or any(getattr(report, table) for table in REPORTED):
-            presence = hub.present(host)
+        presence = hub.present(host)
+        news = report.agents or report.fresh or any(getattr(report, table) for table in REPORTED)
+        if news or self._is_owed(self._engine.model, presence, report.applied):
 
             def decide(draft: Draft) -> None:
                 def believed(table: str, id_: str) -> bool:
@@ -61,9 +63,35 @@ class Reports:
                     )
 
                 reports.take(draft, host, report, believed)
+                if self._is_owed(draft, presence, report.applied):
+                    reports.stands(draft, host, hub.server, report.applied)
 
             await self._engine.write(decide)
         self._hub.heard(host, report)
+
+    def _is_owed(self, model: Readable, presence: Presence, applied: int) -> bool:
+        """Whether other servers want to know that the host is here, or that it has applied what concerned it. Nothing else is
+        worth a revision."""
+        if not self._hub.server or not presence.connected:
+            return False
+        known = model.get(e.HostStand, presence.host)
+        if known is None or known.server != self._hub.server:
+            return True
+        return known.applied < min(applied, presence.concerned)
+
+    async def left(self, host: str) -> None:
+        """Tell other servers that the host is not here any more."""
+        hub = self._hub
+
+        def decide(draft: Draft) -> None:
+            known = draft.get(e.HostStand, host)
+            presence = hub.presences.get(host)
+            if known is not None and known.server == hub.server and (presence is None or not presence.connected):
+                reports.stands(draft, host, "", known.applied)
+
+        if hub.server:
+            with contextlib.suppress(ApiError):
+                await self._engine.write(decide)
 
     async def beat(self, every: float | None = None) -> None:
         """Write the heartbeats of all connected hosts each ``every`` seconds (None: as often as needed), until cancelled."""

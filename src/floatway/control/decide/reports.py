@@ -16,7 +16,7 @@ from floatway.control.errors import bad_request
 from floatway.model.resources import Host
 from floatway.model.stream import Report, Status
 
-__all__ = ["TYPES", "seen", "take"]
+__all__ = ["TYPES", "describe", "seen", "stands", "take"]
 
 TYPES: Final = {
     "Open vSwitch agent": "neutron-openvswitch-agent",
@@ -101,6 +101,12 @@ def describe(draft: Draft, host: str, said: dict[str, Any]) -> None:
     values = {name: getattr(one, name) for name in _SAID if name in said}
     known: dict[str, Any] = {"agent_type": one.agent_type, "host": host, "binary": binary}
     agents.report(draft, known | values)
+
+
+def stands(draft: Draft, host: str, server: str, applied: int) -> None:
+    """Tell other servers where the host stands. An empty ``server``: it has left ``applied`` behind and is nowhere."""
+    known = draft.get(e.HostStand, host) or e.HostStand(id=host)
+    draft.put(msgspec.structs.replace(known, server=server, applied=applied))
 
 
 def seen(draft: Draft, hosts: list[str]) -> None:
