@@ -4,6 +4,7 @@ openstack ─▶ compute endpoint ─▶ Networking API          vm1 eth0 ==== t
 """
 
 import contextlib
+import http.client
 import json
 import signal
 import socket
@@ -37,14 +38,21 @@ class Compute:
         self.port = free_port()
         self.start()
 
-    def start(self) -> None:
+    def start(self, plugging_seconds: float = 0) -> None:
         argv = control.command(
-            self.name, self.directory, api=self.api.url, port=self.port, plugging_seconds=0, python=sys.executable
+            self.name, self.directory, api=self.api.url, port=self.port, plugging_seconds=plugging_seconds
         )
         with (self.directory / "compute.log").open("ab") as log:
             self.process = subprocess.Popen(argv, stdout=log, stderr=log, env=plain_environment())
-        wait_until(lambda: self.process.poll() is not None or listening(self.port), "the compute endpoint to listen")
+        wait_until(self.answers, "the compute endpoint to answer")
         assert self.process.poll() is None, self.log()
+
+    def answers(self) -> bool:
+        if self.process.poll() is not None:
+            return True
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return self.call("GET", "/compute/v2.1")[0] == 200
+        return False
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -266,6 +274,18 @@ def test_instances_of_a_cloud_yaml_keep_their_ids(compute: Compute, network: str
     assert compute.until(id_, "ACTIVE")["OS-EXT-SRV-ATTR:host"] == "h2"
     compute.call("POST", "/lab/v1/servers", {"remove": [id_]})
     compute.until(id_, "GONE")
+
+
+def test_what_no_agent_takes_is_an_error_that_says_so(compute: Compute, network: str) -> None:
+    compute.stop()
+    compute.start(plugging_seconds=30)
+    id_ = compute.create("vm", network, availability_zone="nova:h1")
+    shown = compute.until(id_, "ERROR")
+    assert "no agent of host h1 can take it" in shown["fault"]["message"]
+    compute.stop()
+    compute.start()
+    compute.act(id_, reboot={"type": "HARD"})
+    assert "fault" not in compute.until(id_, "ACTIVE")
 
 
 @pytest.mark.parametrize(

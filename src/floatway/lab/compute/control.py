@@ -3,9 +3,7 @@
 lab up ─▶ start ─▶ tell(cloud's servers) ─▶ settled          lab exec, trace ─▶ nodes, wires
 """
 
-import contextlib
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -57,6 +55,7 @@ def start(lab: str, directory: Path, *, api: str, known: Process | None = None) 
     if known is not None and known.alive:
         return known
     port = int(known.url.rpartition(":")[2]) if known is not None else free_port(PORT)
+    url = f"http://127.0.0.1:{port}"
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / "compute.log"
     with log.open("ab") as out:
@@ -68,12 +67,14 @@ def start(lab: str, directory: Path, *, api: str, known: Process | None = None) 
     def ready() -> bool:
         if process.poll() is not None:
             raise LabError(f"the lab's compute endpoint does not start: {log.read_text()[-800:]}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return True
-        return False
+        try:
+            ask(url, "GET", "/compute/v2.1", timeout=5)
+        except LabError:
+            return False
+        return True
 
     wait_until(ready, f"the lab's compute endpoint answers; see {log}", seconds=_START_SECONDS)
-    return Process(f"http://127.0.0.1:{port}", process.pid, start_time(process.pid))
+    return Process(url, process.pid, start_time(process.pid))
 
 
 def stop(directory: Path) -> None:

@@ -6,8 +6,10 @@ python -m floatway.lab.compute --lab NAME --directory DIR --api http://127.0.0.1
 import argparse
 import asyncio
 import contextlib
+import errno
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -30,6 +32,7 @@ __all__ = ["Options", "main", "run"]
 _LOG: Final = structlog.get_logger("floatway.lab.compute")
 _BODY_BYTES: Final = 4 << 20
 _IDLE_SECONDS: Final = 75.0
+_PORT_SECONDS: Final = 5.0
 _PLUGGING_SECONDS: Final = 60.0
 
 
@@ -75,9 +78,7 @@ async def run(options: Options) -> None:
 
     keeper = Keeper(options.lab, records, ports, hosts, plugging_seconds=options.plugging_seconds)
     app = App(f"http://127.0.0.1:{options.port}", records, keeper, ports, hosts)
-    server = await asyncio.start_server(
-        lambda reader, writer: _connected(app, reader, writer), "127.0.0.1", options.port, limit=_BODY_BYTES
-    )
+    server = await _listen(app, options.port)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -86,6 +87,20 @@ async def run(options: Options) -> None:
     await stop.wait()
     server.close()
     await keeper.stop()
+
+
+async def _listen(app: App, port: int) -> asyncio.Server:
+    """A process before this one may have been killed while a child of it, on its way into a machine, holds the port for a moment."""
+    deadline = time.monotonic() + _PORT_SECONDS
+    while True:
+        try:
+            return await asyncio.start_server(
+                lambda reader, writer: _connected(app, reader, writer), "127.0.0.1", port, limit=_BODY_BYTES
+            )
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.05)
 
 
 async def _connected(app: App, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
