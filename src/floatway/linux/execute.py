@@ -25,10 +25,10 @@ from floatway.host.steps import (
     Step,
     SysctlWrite,
 )
-from floatway.linux import ipops, ipset, iptables, netns, openflow, ovsdb_ops, spawn, sysctl
+from floatway.linux import conntrack, ipops, ipset, iptables, netns, openflow, ovsdb_ops, spawn, sysctl
 from floatway.linux.announce import announce
 from floatway.linux.connection import HostConnection
-from floatway.linux.errors import LinuxError, StepFailed, ToolError
+from floatway.linux.errors import LinuxError, StepFailed
 from floatway.linux.rtwrite import loopback_up
 
 _BESIDE = (Ip, Announce, ConntrackDelete)
@@ -48,6 +48,8 @@ def execute(conn: HostConnection, plan: Plan) -> None:
                     ending.append((first, iptables.start_restore(conn, first.netns, first.text)))
                 if ending[-1][1].done():
                     _end(ending)
+            elif isinstance(first, ConntrackDelete):
+                _forget_connections(conn, [step for step in steps if isinstance(step, ConntrackDelete)])
             else:
                 spawn.parallel(lambda step: execute_step(conn, step), steps)
     finally:
@@ -122,7 +124,7 @@ def _run(conn: HostConnection, step: Step) -> None:
         case OfBundle(bridge=bridge, delete=delete, add=add):
             openflow.bundle(conn, bridge, delete, add)
         case ConntrackDelete():
-            _forget_connections(conn, step)
+            conntrack.forget(conn, [step])
         case Announce(netns=space, dev=dev, address=address):
             announce(conn, space, dev, address)
 
@@ -137,12 +139,10 @@ def _write(conn: HostConnection, space: str, settings: tuple[tuple[str, str], ..
             raise StepFailed(failed, command, error.strerror or str(error), error.errno or 0) from error
 
 
-def _forget_connections(conn: HostConnection, step: ConntrackDelete) -> None:
-    argv = ["conntrack", "-D", "-f", "ipv4", f"--{step.direction}", step.address]
-    if step.zone is not None:
-        argv += ["--zone", str(step.zone)]
-    try:
-        conn.run(argv, netns=step.netns)
-    except ToolError as error:
-        if "0 flow entries" not in error.text:  # status 1 only means that there was none
-            raise
+def _forget_connections(conn: HostConnection, steps: list[ConntrackDelete]) -> None:
+    by_space: dict[str, list[ConntrackDelete]] = {}
+    for step in steps:
+        by_space.setdefault(step.netns, []).append(step)
+    for group in by_space.values():
+        with _failure_of(group[0]):
+            conntrack.forget(conn, group)
