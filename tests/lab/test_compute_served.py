@@ -8,12 +8,15 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from api.processes import plain_environment
 from api.test_openstack_client import Client
 from floatway.lab import lab
 from floatway.lab.api import wait_until
@@ -141,3 +144,19 @@ def test_raised_again_what_died_is_back_and_the_rest_is_as_it_was(cloud: Cloud) 
     assert cloud.sh.ping("outside", FLOATING)
     assert cloud.sh.ping("kept", "172.12.10.1")
     cloud.do("server delete kept")
+
+
+def test_the_page_as_it_stands(cloud: Cloud) -> None:
+    """Every shell block of docs/how-to/openstack-in-the-lab.md, in order."""
+    root = Path(__file__).parents[2]
+    text = (root / "docs" / "how-to" / "openstack-in-the-lab.md").read_text()
+    blocks = re.findall(r" *```sh\n(.*?)```", text, re.DOTALL)
+    script = re.sub("^   ", "", "\n".join(blocks), flags=re.M).replace("lab exec ", f"lab exec --lab {NAME} ")
+    found = f"{Path(sys.executable).parent}:{root / 'bin'}:{os.environ['PATH']}"
+    environment = {**plain_environment(), "PATH": found, "OS_CLIENT_CONFIG_FILE": str(VAR / NAME / "clouds.yaml")}
+    done = subprocess.run(
+        ["bash", "-exc", script], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 packets transmitted, 1 received" in done.stdout
+    assert [one["Name"] for one in cloud.openstack("server list")] == ["test"]
