@@ -161,6 +161,7 @@ class _Rest:
         self._speaking: dict[Ref, Chain] = {}
         self._users: dict[Ref, list[Record]] | None = None
         self._routes: dict[Key, list[Ref]] = {}
+        self._places = {link.name: link.netns for link in have.table(Link).values() if link.kind == "internal"}
 
     def hold(self, refused: Iterable[Ref]) -> None:
         """Leave these as they are, and whatever needs those of them that are not there."""
@@ -179,8 +180,12 @@ class _Rest:
             queue.extend((ref(user), why, goes or moves) for user, moves in users)
 
     def _moves(self, user: Record, lost: Ref) -> bool:
-        """An internal port whose device shall go from one namespace to another that is not there: it goes, and its device with it."""
-        return lost[0] is Netns and isinstance(user, OvsPort) and user.key in self.have.table(OvsPort)
+        return lost[0] in (Netns, Link) and isinstance(user, OvsPort) and self._is_left_behind(user)
+
+    def _is_left_behind(self, port: OvsPort) -> bool:
+        """An internal port whose device is in a namespace that goes, and cannot be had where it shall be: it goes too."""
+        space = self._places.get(port.name, "") if port.type == "internal" else ""
+        return space != "" and self.desired.get(Netns, space) is None
 
     def state(self) -> HostState:
         """What can be wanted."""
@@ -223,6 +228,8 @@ class _Rest:
                         OvsPort, record.name
                     )  # its device would be left in the host's own namespace
                     self._users.setdefault((Netns, (record.netns,)), []).extend([port] if port else [])
+                    if port and self._is_left_behind(port):
+                        self._users.setdefault(ref(record), []).append(port)
             self._add_routing(self._users)
         return self._users.get(one, [])
 
