@@ -57,6 +57,9 @@ class Storm:
 
     def up(self) -> None:
         self.lab = lab.up(self.cloud, name=self.name, with_server=True)
+        limits = dict.fromkeys(("network", "subnet", "router", "port", "floatingip"), -1)
+        project = self.ask("GET", "quotas/tenant")["tenant"]["tenant_id"]
+        self.ask("PUT", f"quotas/{project}", {"quota": limits})
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """Ask until somebody answers: a server that was killed is started again. A request whose answer was lost may be done."""
