@@ -4,6 +4,7 @@ open the store ─ load the model ─ serve ──── SIGTERM ──── re
 """
 
 import asyncio
+import contextlib
 import gc
 import time
 import uuid
@@ -41,6 +42,8 @@ from floatway.store.open import open_store, shown
 __all__ = ["application", "run", "serve_config"]
 
 _LOG: Final = structlog.get_logger("floatway.server")
+_OLDEST: Final = 2
+_THOROUGH_SECONDS: Final = 6 * 3600.0
 
 
 def run(config: Config) -> int:
@@ -154,6 +157,19 @@ def _callers(config: Config) -> tuple[Policy, Authenticator]:
 
 
 def settle() -> None:
-    """What was loaded stays: the collector need not look at it again with every generation."""
-    gc.collect()
-    gc.freeze()
+    """What was loaded stays: the collector need not look at it again with every generation. Nor at what comes later and lives
+    long: looking at all of 20,000 ports takes half a second, in which nobody is answered. Once in a while it does."""
+    loop = asyncio.get_running_loop()
+
+    def collected(phase: str, info: dict[str, int]) -> None:
+        if phase == "stop" and info["generation"] == _OLDEST:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(gc.freeze)
+
+    def thorough() -> None:
+        gc.unfreeze()
+        gc.collect()
+        loop.call_later(_THOROUGH_SECONDS, thorough)
+
+    gc.callbacks.append(collected)
+    thorough()

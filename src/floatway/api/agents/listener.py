@@ -342,6 +342,15 @@ class _Connection:
         hub, heartbeat = self._listener.hub, self._listener.config.heartbeat
         leaving = asyncio.ensure_future(self._reader.read(1))
         leaving.add_done_callback(lambda _: stream.close())
+        transport = self._writer.transport
+
+        def direct(revision: int, line: bytes) -> bool:
+            if transport.get_write_buffer_size() or transport.is_closing():
+                return False
+            self._send_line(line)
+            hub.sent(stream, revision)
+            return True
+
         try:
             self._send(h11.Response(status_code=200, headers=_NDJSON))
             while not stream.closed:
@@ -349,9 +358,10 @@ class _Connection:
                 if stream.closed:
                     break
                 revision, line = taken if taken is not None else (hub.revision, encoded(Delta(revision=hub.revision)))
-                self._writer.write(b"%x\r\n%b\r\n" % (len(line), line))  # a chunk; h11 takes longer than all the rest
+                self._send_line(line)
                 await self._flush()
                 hub.sent(stream, revision)
+                stream.direct = direct
             if not leaving.done():
                 self._send(h11.EndOfMessage())
                 await self._flush()
@@ -359,6 +369,9 @@ class _Connection:
             leaving.cancel()
             hub.left(stream)
             self._listener.left(stream.host)
+
+    def _send_line(self, line: bytes) -> None:
+        self._writer.write(b"%x\r\n%b\r\n" % (len(line), line))  # a chunk; h11 takes longer than all the rest
 
     def _send(self, *events: Any) -> None:
         self._writer.write(b"".join(self._http.send(event) or b"" for event in events))
