@@ -4,7 +4,7 @@ A fragment is remembered under its logical object together with its inputs; inpu
 inputs are the same values is taken as it was. The key of a fragment is where its records come from (provenance).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
@@ -12,7 +12,7 @@ from floatway.compile import bridges, dvr, firewall, floating_ip, names, network
 from floatway.compile.allocations import Allocations
 from floatway.compile.view import HostView
 from floatway.host.records import Netns, Record
-from floatway.host.state import HostState, Key
+from floatway.host.state import ConflictError, HostState, Key
 from floatway.model.cloud import Cloud
 from floatway.model.resources import OWNER_ROUTER_INTERFACE, Host, Network, Port
 
@@ -32,22 +32,67 @@ class Made(msgspec.Struct, frozen=True, gc=False):
 
 
 class Memo:
-    """Fragments of earlier compiles. One per resident agent; grows to the host's size and forgets what is gone."""
+    """Fragments of earlier compiles and the union of the last. One per resident agent; grows to the host's size and forgets what
+    is gone. A table in which nothing changed is the very same object in the next union, which whoever compares two states sees
+    at once."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[Origin, str], Made] = {}
+        self._tables: dict[type[Record], dict[Key, Record]] = {}
+        self._counts: dict[type[Record], dict[Key, int]] = {}
 
-    def fragments(self, wanted: Iterator[Fragment]) -> Iterator[tuple[Origin, HostState]]:
+    def fragments(self, wanted: Iterable[Fragment]) -> Iterator[tuple[Origin, HostState]]:
         """Every fragment, made anew only where an input changed."""
-        before, now = self._known, {}
         for origin, aspect, make, inputs in wanted:
-            key = (origin, aspect)
-            known = before.get(key)
-            if known is None or known.make is not make or not _same(known.inputs, inputs):
-                known = Made(make, inputs, HostState.of(make(*inputs)))
-            now[key] = known
-            yield origin, known.state
+            yield origin, self._made(origin, aspect, make, inputs).state
+
+    def union(self, wanted: Iterable[Fragment]) -> HostState:
+        """All records of all fragments. Raises ConflictError when two differ under one key."""
+        before, now = self._known, dict[tuple[Origin, str], Made]()
+        lost: list[HostState] = []
+        new: list[HostState] = []
+        for origin, aspect, make, inputs in wanted:
+            known = now[origin, aspect] = self._made(origin, aspect, make, inputs)
+            earlier = before.get((origin, aspect))
+            if earlier is not known:
+                new.append(known.state)
+                if earlier is not None:
+                    lost.append(earlier.state)
+        if len(now) - len(before) != len(new) - len(lost):  # some are gone
+            lost += [made.state for key, made in before.items() if key not in now]
+        try:
+            self._change(lost, new)
+        except ConflictError:
+            self._known, self._tables, self._counts = {}, {}, {}  # half of it is in: begin anew
+            raise
         self._known = now
+        return HostState(dict(self._tables))
+
+    def _made(self, origin: Origin, aspect: str, make: Callable[..., list[Record]], inputs: tuple[object, ...]) -> Made:
+        known = self._known.get((origin, aspect))
+        if known is None or known.make is not make or not _same(known.inputs, inputs):
+            return Made(make, inputs, HostState.of(make(*inputs)))
+        return known
+
+    def _change(self, lost: list[HostState], new: list[HostState]) -> None:
+        """Take out, then put in: what is the same in both, and in the same order, makes no difference in the end."""
+        kinds = {kind for state in (*lost, *new) for kind in state.kinds}
+        tables = {kind: dict(self._tables.get(kind, {})) for kind in kinds}
+        for state in lost:
+            for kind in state.kinds:
+                table, counts = tables[kind], self._counts[kind]
+                for key in state.table(kind):
+                    counts[key] -= 1
+                    if not counts[key]:
+                        del counts[key], table[key]
+        for state in new:
+            for kind in state.kinds:
+                table, counts = tables[kind], self._counts.setdefault(kind, {})
+                for key, record in state.table(kind).items():
+                    if (present := table.setdefault(key, record)) is not record and present != record:
+                        raise ConflictError(f"{kind.__name__} {key}: {present} and {record}")
+                    counts[key] = counts.get(key, 0) + 1
+        self._tables |= {kind: table for kind, table in tables.items() if table != self._tables.get(kind)}
 
 
 def _same(before: tuple[object, ...], now: tuple[object, ...]) -> bool:
@@ -60,7 +105,7 @@ def compile_host(cloud: Cloud, host: str, allocations: Allocations, memo: Memo |
     fragments = _fragments(view, allocations)
     if memo is None:
         return HostState.of(record for _, _, make, inputs in fragments for record in make(*inputs))
-    return HostState.union(state for _, state in memo.fragments(fragments))
+    return memo.union(fragments)
 
 
 def origins(

@@ -48,6 +48,9 @@ class Losses(msgspec.Struct, frozen=True):
 
 def foresee(observed: HostState, have: HostState, want: HostState) -> Losses:
     """The losses on the way from ``have`` to ``want``; ``observed`` also shows internal devices that are not in their place."""
+    if _devices_stay(observed, have, want):
+        perhaps, flushed = _behind_addresses(have, want, {})
+        return Losses(perhaps=perhaps, flushed=flushed)
     remade, lost = _lost_links(have, want)
     rebuilt = tuple(b for b in have.table(OvsBridge).values() if _is_rebuilt(b, want))
     rebuilt_names = {bridge.name for bridge in rebuilt}
@@ -70,6 +73,12 @@ def foresee(observed: HostState, have: HostState, want: HostState) -> Losses:
     records += _behind_changed_macs(have, want, lost)
     perhaps, flushed = _behind_addresses(have, want, lost)
     return Losses(tuple(records), perhaps, flushed, released, remade, replugged, rebuilt)
+
+
+def _devices_stay(observed: HostState, have: HostState, want: HostState) -> bool:
+    """Are devices, ports and bridges the very same, and known to be there?"""
+    same = all(have.table(kind) is want.table(kind) for kind in (Link, OvsPort, OvsBridge))
+    return same and observed.table(Link) is want.table(Link)
 
 
 def _is_rebuilt(bridge: OvsBridge, want: HostState) -> bool:
@@ -149,6 +158,8 @@ def _behind_addresses(
 ) -> tuple[tuple[Record, ...], frozenset[Place]]:
     """What may go with the addresses that are deleted (a changed one is deleted and added)."""
     going: dict[Place, list[Address]] = {}
+    if have.table(Address) is want.table(Address):
+        return (), frozenset()
     for key, address in have.table(Address).items():
         if want.table(Address).get(key) != address and (address.netns, address.link) not in lost:
             going.setdefault((address.netns, address.link), []).append(address)

@@ -9,6 +9,7 @@ settings, devices made by others: only those wanted, and only what is wanted of 
 """
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 
@@ -59,10 +60,14 @@ def owned(observed: HostState, desired: HostState | None = None) -> HostState:
     ``desired`` names the foreign devices and the settings that are ours to set; without it there are none.
     """
     wanted = desired or HostState({})
-    tables: dict[type[Record], dict[tuple[object, ...], Record]] = {}
+    tables: dict[type[Record], Mapping[tuple[object, ...], Record]] = {}
     for kind in (Netns, OvsBridge, OvsPort, Link, Address, Neighbour, Route, Rule, Sysctl, Ipset, Chain, Flow):
-        kept = tables.setdefault(kind, {})
         asked = wanted.table(kind)
+        if observed.table(kind) is asked:
+            tables[kind] = asked
+            continue
+        kept: dict[tuple[object, ...], Record] = {}
+        tables[kind] = kept
         for key, record in observed.table(kind).items():
             # what an agent wanted before and wants still is the same object: all that is wanted is ours
             ours = record if asked.get(key) is record else _ours(record, wanted)

@@ -49,6 +49,8 @@ def attainable(observed: HostState, desired: HostState) -> HostState:
 
 
 def _absent(observed: HostState, desired: HostState) -> list[Link]:
+    if observed.table(Link) is desired.table(Link):
+        return []
     return [
         link
         for link in desired.table(Link).values()

@@ -4,7 +4,7 @@ The common currency: what is wanted (compile), what is there (observe, a bundle)
 One diff, merge and filter serve every record type.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
@@ -57,6 +57,11 @@ class HostState:
                 table.update(part)
         return cls(tables)
 
+    @property
+    def kinds(self) -> Collection[type[Record]]:
+        """The types of which there may be records."""
+        return self._tables.keys()
+
     def table(self, kind: type[R]) -> Mapping[Key, R]:
         """All records of one type by key."""
         return cast(Mapping[Key, R], self._tables.get(kind, _EMPTY))
@@ -81,7 +86,7 @@ class HostState:
         if not isinstance(other, HostState):
             return NotImplemented
         kinds = {*self._tables, *other._tables}
-        return all(self.table(kind) == other.table(kind) for kind in kinds)
+        return all((mine := self.table(kind)) is (its := other.table(kind)) or mine == its for kind in kinds)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -97,18 +102,24 @@ class HostState:
         return HostState.union((self, *others))
 
     def replaced(self, *records: Record) -> "HostState":
-        """This state with these records put in place of those under the same keys."""
-        tables: dict[type[Record], dict[Key, Record]] = {kind: dict(t) for kind, t in self._tables.items()}
+        """This state with these records put in place of those under the same keys. Other tables are the very same objects."""
+        tables: dict[type[Record], dict[Key, Record]] = {}
         for record in records:
-            tables.setdefault(type(record), {})[record.key] = record
-        return HostState(tables)
+            kind = type(record)
+            if kind not in tables:
+                tables[kind] = dict(self._tables.get(kind, _EMPTY))
+            tables[kind][record.key] = record
+        return HostState({**self._tables, **tables}) if tables else self
 
     def without(self, *records: Record) -> "HostState":
-        """This state less whatever stands under the keys of these records."""
-        tables: dict[type[Record], dict[Key, Record]] = {kind: dict(t) for kind, t in self._tables.items()}
+        """This state less whatever stands under the keys of these records. Other tables are the very same objects."""
+        tables: dict[type[Record], dict[Key, Record]] = {}
         for record in records:
-            tables.get(type(record), {}).pop(record.key, None)
-        return HostState(tables)
+            kind = type(record)
+            if kind not in tables:
+                tables[kind] = dict(self._tables.get(kind, _EMPTY))
+            tables[kind].pop(record.key, None)
+        return HostState({**self._tables, **tables}) if tables else self
 
 
 def _same_or_raise(present: Mapping[Key, Record], more: Mapping[Key, Record]) -> None:
@@ -131,7 +142,7 @@ def diff(before: HostState, after: HostState, kinds: Iterable[type[Record]] = WA
     found: list[Delta] = []
     for kind in kinds:
         old, new = before.table(kind), after.table(kind)
-        if old == new:
+        if old is new or old == new:
             continue  # equal tables, above all those of the same objects, are compared in C
         added = tuple(record for key, record in new.items() if key not in old)
         removed = tuple(record for key, record in old.items() if key not in new)
