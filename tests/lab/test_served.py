@@ -193,6 +193,35 @@ def test_an_address_changes(served: Served) -> None:
     assert served.sh.ping("second", TEST)
 
 
+def test_a_mac_changes_while_the_port_is_nowhere(served: Served) -> None:
+    with pytest.raises(RefusedError):  # an instance has it
+        served.put("port", PORT_2, mac_address="fa:16:3e:ae:b3:77")
+    for mac in ("fa:16:3e:ae:b3:77", "fa:16:3e:ae:b3:02"):
+        served.put("port", PORT_2, **{"binding:host_id": ""})
+        assert not served.sh.ping("second", TEST)
+        served.put("port", PORT_2, mac_address=mac)
+        served.sh.text("second", f"ip link set eth0 address {mac}; ip route replace default via 172.12.10.1")
+        served.put("port", PORT_2, **{"binding:host_id": HOST})
+        assert served.sh.ping("second", TEST) and served.status("port", PORT_2) == "ACTIVE"
+
+
+def test_a_network_is_shared_and_another_project_is_on_it(served: Served) -> None:
+    network = served.ask("GET", f"ports/{PORT}")["port"]["network_id"]
+    served.put("network", network, shared=True)
+    assert served.out() and served.inwards()
+    values = {"network_id": network, "project_id": "others", "device_owner": "compute:nova", "binding:host_id": HOST}
+    made = served.change("POST", "ports", {"port": values})["port"]
+    assert served.status("port", made["id"]) == "DOWN"  # nobody has plugged it
+    tap = f"tap{made['id'][:11]}"
+    served.sh.text(HOST, f"ip tuntap add dev {tap} mode tap && ip link set {tap} up")
+    wait_until(lambda: served.status("port", made["id"]) == "ACTIVE", "the plugged port is ACTIVE")
+    assert f"neutron-openvswi-i{made['id'][:10]}" in served.sh.text(HOST, "iptables -S")
+    served.sh.text(HOST, f"ip link del {tap}")
+    served.change("DELETE", f"ports/{made['id']}")
+    assert made["id"][:10] not in served.sh.text(HOST, "iptables -S")
+    served.put("network", network, shared=False)
+
+
 def test_a_rename_touches_nothing(served: Served) -> None:
     before = served.sh.text(HOST, "iptables-save -c | md5sum; ovs-ofctl dump-flows br-int | wc -l")
     served.put("port", PORT, name="renamed")
@@ -205,7 +234,7 @@ def test_a_rename_touches_nothing(served: Served) -> None:
 
 
 def test_a_killed_agent_is_no_outage_and_what_came_meanwhile_is_done(served: Served) -> None:
-    ping = f"ping -n -i 0.01 -w 8 -q {GATEWAY}"
+    ping = f"ping -n -i 0.005 -w 8 -q {GATEWAY}"
     with enter.popen(served.lab.nodes["test"], ["sh", "-c", ping], text=True) as running:
         # the process itself, not the shell that starts it again, nor this one
         served.sh.text(HOST, "pkill -KILL -f '^[^ ]*python[^ ]* -m [f]loatway agent'")
@@ -222,7 +251,7 @@ def test_a_killed_server_is_no_outage_and_forgets_nothing(served: Served) -> Non
     made = served.ask("POST", "floatingips", body)["floatingip"]
     server = lab.load(NAME).server
     assert server is not None
-    ping = f"ping -n -i 0.01 -w 5 -q {GATEWAY}"
+    ping = f"ping -n -i 0.005 -w 5 -q {GATEWAY}"
     with enter.popen(served.lab.nodes["test"], ["sh", "-c", ping], text=True) as running:
         os.kill(server.pid, signal.SIGKILL)
         assert served.inwards()
