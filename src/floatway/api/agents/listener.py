@@ -195,9 +195,8 @@ class Listener:
                 raise bad_request("HTTPBadRequest", f"This is no report: {error}") from error
             if report.agents:
                 await self.spend(host, _OPEN_COST)
-            if report.applied > self._hub.revision and not self._engine.store.exclusive:
-                async with asyncio.timeout(self._config.heartbeat):
-                    await self._engine.reached(report.applied)
+            if report.applied > self._hub.revision:
+                await self._engine.read()
             await self._reports.take(host, report)
             return _json({"revision": self._hub.revision})
         if len(path) == 3 and method == "GET":
@@ -230,12 +229,10 @@ class Listener:
         since = int(asked) if asked else None
         try:
             return self._hub.open(host, since)
-        except Ahead as ahead:
-            if self._engine.store.exclusive:  # of another store, or of one that was restored: begin anew
-                return self._hub.open(host, None)
-            async with asyncio.timeout(self._config.heartbeat):
-                await self._engine.reached(ahead.revision)
-            return self._hub.open(host, since)
+        except Ahead:
+            # either this server has not heard of it yet, or it is of another store, or of one that was restored: begin anew
+            newest = (await self._engine.read()).revision
+            return self._hub.open(host, since if since is not None and since <= newest else None)
 
     @property
     def hub(self) -> Hub:
