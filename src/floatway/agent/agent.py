@@ -18,9 +18,9 @@ from floatway.compile.allocations import Allocations, allocate
 from floatway.compile.host import Memo, compile_host, origins
 from floatway.host.ownership import owned
 from floatway.host.partial import possible
-from floatway.host.plan import attainable
+from floatway.host.plan import absent, attainable
 from floatway.host.plan import plan as make_plan
-from floatway.host.records import Link, Sysctl
+from floatway.host.records import Sysctl
 from floatway.host.state import HostState
 from floatway.host.steps import Plan
 from floatway.linux.connection import HostConnection
@@ -135,9 +135,5 @@ class Agent:
 
     def _known(self, last: Outcome, desired: HostState) -> HostState:
         """What is there as far as we know, and the devices that others made for what is wanted."""
-        if not last.waiting and last.desired.table(Link) is desired.table(Link):
-            return last.observed
-        asked = {link.key for link in desired.records(Link, lambda link: link.kind == "foreign")}
-        if new := asked - last.observed.table(Link).keys():
-            return last.observed.replaced(*self._body.devices(str(name) for _, name in new))
-        return last.observed
+        new = [link.name for link in absent(last.observed, desired)]
+        return last.observed.replaced(*self._body.devices(new)) if new else last.observed

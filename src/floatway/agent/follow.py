@@ -28,7 +28,8 @@ class Known(msgspec.Struct):
         self.revision = delta.revision
         if delta.empty and self.part is not None:
             return False
-        self.part = put(applied(before, delta), self.host)
+        part = applied(before, delta)
+        self.part = part if part.hosts.get(self.host.name) is self.host else put(part, self.host)
         for table in TABLES:
             self.touched.update((table, one.id) for one in getattr(delta, table) if table != "hosts")
         return True

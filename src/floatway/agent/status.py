@@ -11,7 +11,7 @@ import msgspec
 
 from floatway.compile import names
 from floatway.compile.host import Origin
-from floatway.compile.view import HostView
+from floatway.compile.view import view_of
 from floatway.model.cloud import Cloud
 from floatway.model.stream import Report, State, Status
 
@@ -39,7 +39,7 @@ def truth(
     """How things stand: ``waiting`` names devices that are not there, ``blocked`` says why a logical object could not be made."""
     if host not in cloud.hosts:
         return Truth(applied=revision)
-    view = HostView(cloud, cloud.hosts[host])
+    view = view_of(cloud, cloud.hosts[host])
     missing = frozenset(waiting)
     whole = blocked.get(("host", host), "")
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from floatway.compile import names
-from floatway.compile.view import HostView
+from floatway.compile.view import HostView, view_of
 from floatway.host.records import Address, OvsPort, Rule
 from floatway.host.state import HostState
 from floatway.model.cloud import Cloud
@@ -42,7 +42,7 @@ class Allocations(msgspec.Struct, frozen=True):
 
 def recover(observed: HostState, cloud: Cloud, host: str) -> Allocations:
     """What the host has given out already, for things that the cloud still has there."""
-    wanted = _Wanted(HostView(cloud, cloud.hosts[host]))
+    wanted = _Wanted(view_of(cloud, cloud.hosts[host]))
     networks, routers, pairs = set(wanted.networks), set(wanted.routers), set(wanted.pairs)
     tags: set[int] = set()
     taken: set[int] = set()
@@ -81,7 +81,7 @@ def _keep(kept: dict[K, V], key: K, number: V, seen: set[V]) -> None:
 def allocate(cloud: Cloud, host: str, recovered: Allocations = Allocations()) -> Allocations:  # noqa: B008 (frozen)
     """Numbers for all that needs one. Raises AllocationError when a range is used up."""
     record = cloud.hosts[host]
-    wanted = _Wanted(HostView(cloud, record))
+    wanted = _Wanted(view_of(cloud, record))
     pins = record.pins
     by_pair = {
         pair: pins.floating_ip_priorities[pair[1]] for pair in wanted.pairs if pair[1] in pins.floating_ip_priorities
@@ -125,7 +125,8 @@ def _give(wanted: Iterable[K], kept: dict[K, int], pinned: dict[K, int], numbers
                     f"no {what} is left on this host ({len(numbers)} in all); spread the load over more hosts"
                 )
             given[key] = number
-    return {key: given[key] for key in wanted}
+    given = {key: given[key] for key in wanted}
+    return kept if kept == given else given  # who compares finds the same object
 
 
 def _dotted(value: int) -> str:

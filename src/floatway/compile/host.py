@@ -4,17 +4,18 @@ A fragment is remembered under its logical object together with its inputs; inpu
 inputs are the same values is taken as it was. The key of a fragment is where its records come from (provenance).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from functools import partial
 
 import msgspec
 
 from floatway.compile import bridges, dvr, firewall, floating_ip, names, network, port, router, snat, tunnels
 from floatway.compile.allocations import Allocations
-from floatway.compile.view import HostView
+from floatway.compile.view import HostView, view_of
 from floatway.host.records import Netns, Record
-from floatway.host.state import ConflictError, HostState, Key
+from floatway.host.state import ConflictError, HostState, Key, Ref
 from floatway.model.cloud import Cloud
-from floatway.model.resources import OWNER_ROUTER_INTERFACE, Host, Network, Port
+from floatway.model.resources import OWNER_ROUTER_INTERFACE, Host, Network, Port, Router
 
 Origin = tuple[str, str]
 """A logical object: (resource type, id)."""
@@ -23,89 +24,120 @@ Fragment = tuple[Origin, str, Callable[..., list[Record]], tuple[object, ...]]
 """Of which object, which aspect, the function and its inputs."""
 
 
+Block = tuple[Hashable, tuple[object, ...], Callable[[], Iterator[Fragment]]]
+"""A name, all that its fragments are made from, and the fragments. What reads the same is not even asked for them."""
+
+
 class Made(msgspec.Struct, frozen=True, gc=False):
     """A fragment: what made it from which inputs, and its records."""
 
+    origin: Origin
     make: Callable[..., list[Record]]
     inputs: tuple[object, ...]
     state: HostState
 
 
+class _Known(msgspec.Struct, frozen=True):
+    """A block as it was the last time."""
+
+    reads: tuple[object, ...]
+    made: dict[tuple[object, ...], Made]
+
+
 class Memo:
-    """Fragments of earlier compiles and the union of the last. One per resident agent; grows to the host's size and forgets what
-    is gone. A table in which nothing changed is the very same object in the next union, which whoever compares two states sees
-    at once."""
+    """What earlier compiles made. One per resident agent; grows to the host's size and forgets what is gone.
+
+    The union is not made anew either: it is the last one with the records of changed fragments taken out and put in, and so it
+    knows how it differs from the last one (``host.state.apart``).
+    """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Origin, str], Made] = {}
-        self._tables: dict[type[Record], dict[Key, Record]] = {}
-        self._counts: dict[type[Record], dict[Key, int]] = {}
+        self._known: dict[Hashable, _Known] = {}
+        self._state = HostState({})
+        self._shared: dict[Ref, int] = {}
 
-    def fragments(self, wanted: Iterable[Fragment]) -> Iterator[tuple[Origin, HostState]]:
-        """Every fragment, made anew only where an input changed."""
-        for origin, aspect, make, inputs in wanted:
-            yield origin, self._made(origin, aspect, make, inputs).state
-
-    def union(self, wanted: Iterable[Fragment]) -> HostState:
-        """All records of all fragments. Raises ConflictError when two differ under one key."""
-        before, now = self._known, dict[tuple[Origin, str], Made]()
-        lost: list[HostState] = []
+    def state(self, blocks: Iterable[Block]) -> HostState:
+        """The union of all fragments, made anew only where an input changed. Raises ConflictError."""
+        now: dict[Hashable, _Known] = {}
+        gone: list[HostState] = []
         new: list[HostState] = []
-        for origin, aspect, make, inputs in wanted:
-            known = now[origin, aspect] = self._made(origin, aspect, make, inputs)
-            earlier = before.get((origin, aspect))
-            if earlier is not known:
-                new.append(known.state)
-                if earlier is not None:
-                    lost.append(earlier.state)
-        if len(now) - len(before) != len(new) - len(lost):  # some are gone
-            lost += [made.state for key, made in before.items() if key not in now]
-        try:
-            self._change(lost, new)
-        except ConflictError:
-            self._known, self._tables, self._counts = {}, {}, {}  # half of it is in: begin anew
-            raise
+        for name, reads, fragments in blocks:
+            before = self._known.get(name)
+            if before is not None and _reads_same(before.reads, reads):
+                now[name] = before
+                continue
+            old = before.made if before is not None else {}
+            made = now[name] = _Known(reads, {})
+            for origin, aspect, make, inputs in fragments():
+                key: tuple[object, ...] = (origin, aspect)
+                while key in made.made:
+                    key = (*key, "again")
+                known = old.get(key)
+                if known is None or known.make is not make or known.inputs != inputs:  # members by identity first
+                    known = Made(origin, make, inputs, HostState.of(make(*inputs)))
+                    new.append(known.state)
+                made.made[key] = known
+            gone += (was.state for key, was in old.items() if made.made.get(key) is not was)
+        for name in self._known.keys() - now.keys():
+            gone += (was.state for was in self._known[name].made.values())
+        if gone or new:
+            self._state, self._shared = self._moved(gone, new)
         self._known = now
-        return HostState(dict(self._tables))
+        return self._state
 
-    def _made(self, origin: Origin, aspect: str, make: Callable[..., list[Record]], inputs: tuple[object, ...]) -> Made:
-        known = self._known.get((origin, aspect))
-        if known is None or known.make is not make or not _same(known.inputs, inputs):
-            return Made(make, inputs, HostState.of(make(*inputs)))
-        return known
+    def made(self) -> Iterator[Made]:
+        """All fragments of the last compile."""
+        for known in self._known.values():
+            yield from known.made.values()
 
-    def _change(self, lost: list[HostState], new: list[HostState]) -> None:
-        """Take out, then put in: what is the same in both, and in the same order, makes no difference in the end."""
-        kinds = {kind for state in (*lost, *new) for kind in state.kinds}
-        tables = {kind: dict(self._tables.get(kind, {})) for kind in kinds}
-        for state in lost:
-            for kind in state.kinds:
-                table, counts = tables[kind], self._counts[kind]
-                for key in state.table(kind):
-                    counts[key] -= 1
-                    if not counts[key]:
-                        del counts[key], table[key]
+    def _moved(self, gone: list[HostState], new: list[HostState]) -> tuple[HostState, dict[Ref, int]]:
+        """The union without what is gone and with what is new; a record that several fragments hold goes with the last of them."""
+        put: dict[Ref, Record | None] = {}
+        shared = dict(self._shared)
+        for state in gone:
+            for record in state:
+                one = (type(record), record.key)
+                if left := shared.get(one, 0):
+                    _count(shared, one, left - 1)
+                else:
+                    put[one] = None
+        there = self._state
         for state in new:
-            for kind in state.kinds:
-                table, counts = tables[kind], self._counts.setdefault(kind, {})
-                for key, record in state.table(kind).items():
-                    if (present := table.setdefault(key, record)) is not record and present != record:
-                        raise ConflictError(f"{kind.__name__} {key}: {present} and {record}")
-                    counts[key] = counts.get(key, 0) + 1
-        self._tables |= {kind: table for kind, table in tables.items() if table != self._tables.get(kind)}
+            for record in state:
+                one = (type(record), record.key)
+                present = put[one] if one in put else there.get(one[0], *one[1])
+                if present is None:
+                    was = there.get(one[0], *one[1])
+                    put[one] = was if was == record else record  # what is as it was stays the same object
+                elif present == record:
+                    _count(shared, one, shared.get(one, 0) + 1)
+                else:
+                    raise ConflictError(f"{one[0].__name__} {one[1]}: {present} and {record}")
+        changed = {one: record for one, record in put.items() if there.get(one[0], *one[1]) is not record}
+        return there.changed(changed), shared
 
 
-def _same(before: tuple[object, ...], now: tuple[object, ...]) -> bool:
-    return before == now  # tuples compare their members by identity first
+def _count(shared: dict[Ref, int], one: Ref, number: int) -> None:
+    if number:
+        shared[one] = number
+    else:
+        shared.pop(one, None)
+
+
+def _reads_same(before: tuple[object, ...], now: tuple[object, ...]) -> bool:
+    """Whole tables count as the same only if they are one object: to compare them costs more than to make fragments."""
+    return len(before) == len(now) and all(
+        one is other or (not isinstance(one, dict) and one == other) for one, other in zip(before, now, strict=True)
+    )
 
 
 def compile_host(cloud: Cloud, host: str, allocations: Allocations, memo: Memo | None = None) -> HostState:
     """The state that the host shall have. Pure; ``memo`` only saves work (law L5)."""
-    view = HostView(cloud, cloud.hosts[host])
-    fragments = _fragments(view, allocations)
+    view = view_of(cloud, cloud.hosts[host])
     if memo is None:
+        fragments = (fragment for _, _, made in _blocks(view, allocations) for fragment in made())
         return HostState.of(record for _, _, make, inputs in fragments for record in make(*inputs))
-    return memo.union(fragments)
+    return memo.state(_blocks(view, allocations))
 
 
 def origins(
@@ -113,40 +145,67 @@ def origins(
 ) -> dict[tuple[type[Record], Key], Origin]:
     """Which logical object each record comes from; the first that asks for a shared one."""
     found: dict[tuple[type[Record], Key], Origin] = {}
-    fragments = _fragments(HostView(cloud, cloud.hosts[host]), allocations)
-    for origin, state in (memo if memo is not None else Memo()).fragments(fragments):
-        for record in state:
-            found.setdefault((type(record), record.key), origin)
+    memo = memo if memo is not None else Memo()
+    memo.state(_blocks(view_of(cloud, cloud.hosts[host]), allocations))
+    for made in memo.made():
+        for record in made.state:
+            found.setdefault((type(record), record.key), made.origin)
     return found
 
 
-def _fragments(view: HostView, allocations: Allocations) -> Iterator[Fragment]:
+def _blocks(view: HostView, allocations: Allocations) -> Iterator[Block]:
+    host, cloud, tags = view.host, view.cloud, allocations.local_vlans
+    yield "bridges", (host, cloud.hosts), lambda: _bridges(view)
+    for net in view.networks:
+        reads = (net, tags[net.id], host, cloud.ports_by_network.get(net.id, ()), cloud.hosts)
+        yield ("network", net.id), reads, partial(_network, view, net, tags[net.id])
+    tables = (host, cloud.ports, cloud.networks, cloud.subnets, cloud.routers, cloud.hosts, tags)
+    yield "ports", (*tables, cloud.security_groups), lambda: _ports(view, allocations)
+    yield "external", tables, lambda: _external_networks(view, allocations)
+    for one in view.routers:
+        yield ("router", one.id), _router_reads(view, allocations, one), partial(_router, view, allocations, one.id)
+
+
+def _router_reads(view: HostView, allocations: Allocations, one: Router) -> tuple[object, ...]:
+    cloud, interfaces, floating = view.cloud, view.interfaces[one.id], view.floating_ips.get(one.id, ())
+    external = view.gateway_network(one)
+    networks = [each.network.id for each in interfaces]
+    return (
+        (one, view.host, external, allocations.link_local.get(one.id), view.agent_gateways.get(external.id) if external else None),
+        tuple((each.port, each.subnet, each.network, each.address) for each in interfaces),
+        tuple(allocations.local_vlans[network_id] for network_id in networks),
+        tuple(cloud.ports_by_network.get(network_id, ()) for network_id in networks),
+        tuple(view.interfaces_by_network[network_id][0].port for network_id in networks),
+        cloud.ports_by_device.get(one.id, ()),
+        floating,
+        tuple(cloud.ports[fip.port_id or ""] for fip in floating),
+        tuple(allocations.floating_ip_priorities[one.id, fip.fixed_ip_address or ""] for fip in floating),
+        cloud.hosts,
+        cloud.networks,
+        cloud.subnets,
+    )  # fmt: skip
+
+
+def _bridges(view: HostView) -> Iterator[Fragment]:
     host = view.host
     others = tuple(other for name, other in sorted(view.cloud.hosts.items()) if name != host.name)
     yield ("host", host.name), "bridges", bridges.host_bridges, (host, others)
-    yield from _networks(view, allocations)
-    yield from _ports(view, allocations)
-    yield from _external_networks(view, allocations)
-    for router_ in view.routers:
-        yield from _router(view, allocations, router_.id)
 
 
-def _networks(view: HostView, allocations: Allocations) -> Iterator[Fragment]:
+def _network(view: HostView, net: Network, tag: int) -> Iterator[Fragment]:
     cloud, host = view.cloud, view.host
-    for net in view.networks:
-        tag = allocations.local_vlans[net.id]
-        yield ("network", net.id), "segment", network.network, (net, tag, host)
-        remote = tuple(
-            (port_, tunnel)
-            for port_ in cloud.ports_by_network.get(net.id, ())
-            if port_.binding_host_id not in ("", host.name)
-            # a distributed interface is everywhere, whatever host its port was last seen on
-            and port_.device_owner != OWNER_ROUTER_INTERFACE
-            # a host that was never heard of has no tunnel
-            and (there := cloud.hosts.get(port_.binding_host_id))
-            and (tunnel := there.tunnel_ip)
-        )
-        yield ("network", net.id), "remote", tunnels.remote_ports, (net, tag, remote if host.tunnel_ip else ())
+    yield ("network", net.id), "segment", network.network, (net, tag, host)
+    remote = tuple(
+        (port_, tunnel)
+        for port_ in cloud.ports_by_network.get(net.id, ())
+        if port_.binding_host_id not in ("", host.name)
+        # a distributed interface is everywhere, whatever host its port was last seen on
+        and port_.device_owner != OWNER_ROUTER_INTERFACE
+        # a host that was never heard of has no tunnel
+        and (there := cloud.hosts.get(port_.binding_host_id))
+        and (tunnel := there.tunnel_ip)
+    )
+    yield ("network", net.id), "remote", tunnels.remote_ports, (net, tag, remote if host.tunnel_ip else ())
 
 
 def _ports(view: HostView, allocations: Allocations) -> Iterator[Fragment]:

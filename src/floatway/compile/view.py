@@ -153,6 +153,25 @@ class HostView(msgspec.Struct, frozen=True, dict=True):
         return ""
 
 
+_TABLES = ("networks", "subnets", "ports", "routers", "hosts")
+
+
+def view_of(cloud: Cloud, host: Host) -> HostView:
+    """The host's part. What does not ask for floating IPs is taken from the last view of a cloud that this one was made from, if
+    the tables that it asks are the same."""
+    last = cloud.kept.get(host.name)
+    if isinstance(last, HostView) and last.host is host:
+        if last.cloud is cloud:
+            return last
+        if all(getattr(last.cloud, table) is getattr(cloud, table) for table in _TABLES):
+            view = HostView(cloud, host)
+            view.__dict__.update({name: value for name, value in last.__dict__.items() if name != "floating_ips"})
+            cloud.kept[host.name] = view
+            return view
+    view = cloud.kept[host.name] = HostView(cloud, host)
+    return view
+
+
 def mac_of(host: Host, name: str) -> str:
     """The MAC of a device that is no port: pinned, or made up."""
     return host.pins.macs.get(name) or made_up_mac(host.name, name)

@@ -8,7 +8,7 @@ import msgspec
 from floatway.host.losses import Losses, foresee
 from floatway.host.records import Chain, Flow, Ipset, Link, Netns, Record, Sysctl
 from floatway.host.rules import set_names
-from floatway.host.state import Delta, HostState, diff
+from floatway.host.state import Delta, HostState, diff, differing
 from floatway.host.steps import Ip, IpOp, Step
 
 R = TypeVar("R", bound=Record)
@@ -53,13 +53,14 @@ class Change(msgspec.Struct, frozen=True):
     def removed_links(self) -> list[Link]:
         """Devices that are there and not wanted, whether or not something else takes them along."""
         wanted = self.want.table(Link)
-        return [one for key, one in self.before.table(Link).items() if key not in wanted and one.kind != "foreign"]
+        there = differing(Link, self.before, self.want)
+        return [one for one in there if one.key not in wanted and one.kind != "foreign"]
 
 
 def change_of(observed: HostState, before: HostState, want: HostState) -> Change:
     """What lies between."""
     losses = foresee(observed, before, want)
-    retyped = tuple(s for s in before.table(Ipset).values() if _is_retyped(s, want))
+    retyped = tuple(s for s in differing(Ipset, before, want) if _is_retyped(s, want))
     stripped = tuple(_stripped(before, retyped))
     have = before.without(*losses.records, *losses.perhaps, *retyped)
     if losses.released or stripped:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from floatway.host.records import Chain, Ipset
-from floatway.host.state import HostState
+from floatway.host.state import HostState, differing
 from floatway.host.steps import ConntrackDelete
 
 _PORT_CHAIN = re.compile(r"neutron-openvswi-([ios])(.+)")
@@ -27,10 +27,10 @@ def stale_connections(have: HostState, want: HostState) -> tuple[ConntrackDelete
 
 
 def _lost_openings(have: HostState, want: HostState) -> Iterator[ConntrackDelete]:
-    zones = _zones(have)
+    zones: dict[str, int] | None = None
     asked = want.table(Chain)
-    for key, chain in have.table(Chain).items():
-        after = asked.get(key)
+    for chain in differing(Chain, have, want):
+        after = asked.get(chain.key)
         if after is chain:
             continue
         match = _PORT_CHAIN.fullmatch(chain.name) if not chain.netns and chain.table == "filter" else None
@@ -39,6 +39,7 @@ def _lost_openings(have: HostState, want: HostState) -> Iterator[ConntrackDelete
         # a port that goes: whoever gets its address next must not inherit its connections
         if after is not None and all(rule in after.rules for rule in chain.rules if rule.endswith("-j RETURN")):
             continue
+        zones = _zones(have) if zones is None else zones
         yield from _of_port(have, match[2], zones)
 
 
@@ -61,7 +62,7 @@ def _zones(have: HostState) -> dict[str, int]:
 def _lost_members(have: HostState, want: HostState) -> Iterator[ConntrackDelete]:
     lost = {
         old.name: [member for member in old.members if member not in new.members and "/" not in member]
-        for old in have.table(Ipset).values()
+        for old in differing(Ipset, have, want)
         if not old.netns and (new := want.get(Ipset, *old.key)) is not None and new is not old
     }
     lost = {name: members for name, members in lost.items() if members}
@@ -81,7 +82,7 @@ def _set_rules(chain: Chain) -> Iterable[str]:
 
 
 def _lost_translations(have: HostState, want: HostState) -> Iterator[ConntrackDelete]:
-    for chain in have.table(Chain).values():
+    for chain in differing(Chain, have, want):
         if chain.table != "nat" or chain.name != "neutron-l3-agent-PREROUTING":
             continue
         after = want.get(Chain, *chain.key)

@@ -11,12 +11,12 @@ A plan that deletes must put back what it still wants of these.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
 from floatway.host.records import Address, Flow, Link, Neighbour, OvsBridge, OvsPort, Record, Route, Sysctl
-from floatway.host.state import HostState
+from floatway.host.state import HostState, apart, differing
 from floatway.net.address import interface
 
 _SETTING = re.compile(r"net\.ipv[46]\.(?:conf|neigh)\.(.+)\.[a-z0-9_]+")
@@ -57,19 +57,20 @@ def foresee(observed: HostState, have: HostState, want: HostState) -> Losses:
     replugged = tuple(_replugged(observed, have, want, lost, rebuilt_names))
     ports = {port.name for port in have.table(OvsPort).values() if port.bridge in rebuilt_names}
     ports |= {port.name for port in replugged}
-    for link in have.table(Link).values():
+    for link in _concerned(have, want, ports):
         if link.kind == "internal" and (link.name in ports or have.get(OvsPort, link.name) is None):
             lost[link.netns, link.name] = link
     released = tuple(
         link
-        for link in have.table(Link).values()
+        for link in (have.table(Link).values() if lost else ())
         if link.master and (link.netns, link.master) in lost and (link.netns, link.name) not in lost
     )
     records: list[Record] = [*lost.values(), *rebuilt, *_on_links(have, lost)]
     records += (port for port in have.table(OvsPort).values() if port.name in ports)
     if ports or rebuilt:
         flows = have.table(Flow).values()
-        records += (f for f in flows if f.bridge in rebuilt_names or not ports.isdisjoint(flow_ports(f)))
+        records += (f for f in flows if f.bridge in rebuilt_names)
+        records += flows_naming((f for f in flows if f.bridge not in rebuilt_names), ports)
     records += _behind_changed_macs(have, want, lost)
     perhaps, flushed = _behind_addresses(have, want, lost)
     return Losses(tuple(records), perhaps, flushed, released, remade, replugged, rebuilt)
@@ -81,6 +82,15 @@ def _devices_stay(observed: HostState, have: HostState, want: HostState) -> bool
     return same and observed.table(Link) is want.table(Link)
 
 
+def _concerned(have: HostState, want: HostState, ports: set[str]) -> list[Link]:
+    """The devices whose ports may be going: where it is known what differs, all others are as they shall be, and so are theirs."""
+    refs = apart(have, want)
+    if refs is None or ports:
+        return list(have.table(Link).values())
+    names = {key[-1] for kind, key in refs if kind in (Link, OvsPort)}
+    return [link for link in have.table(Link).values() if link.name in names] if names else []
+
+
 def _is_rebuilt(bridge: OvsBridge, want: HostState) -> bool:
     asked = want.get(OvsBridge, bridge.name)
     return asked is not None and asked.datapath_type != bridge.datapath_type
@@ -90,7 +100,7 @@ def _lost_links(have: HostState, want: HostState) -> tuple[tuple[Link, ...], dic
     """Devices to make anew, and all that are gone by then."""
     lost: dict[Place, Link] = {}
     remade: list[Link] = []
-    for link in have.table(Link).values():
+    for link in differing(Link, have, want):
         asked = want.get(Link, link.netns, link.name)
         if asked is None:
             if link.kind != "foreign":
@@ -113,8 +123,14 @@ def _lose(link: Link, have: HostState, lost: dict[Place, Link]) -> None:
 def _replugged(
     observed: HostState, have: HostState, want: HostState, lost: dict[Place, Link], rebuilt: set[str]
 ) -> Iterable[OvsPort]:
+    refs = apart(observed, want)
+    names = None if refs is None else {key[-1] for kind, key in refs if kind in (Link, OvsPort)}
+    if names is not None and not names:
+        return
     places = {link.name: link for link in want.table(Link).values() if link.kind == "internal"}
     for port in have.table(OvsPort).values():
+        if names is not None and port.name not in names:
+            continue
         asked = want.get(OvsPort, port.name)
         if asked is None or port.bridge in rebuilt:
             continue
@@ -143,7 +159,7 @@ def _on_links(have: HostState, lost: dict[Place, Link]) -> Iterable[Record]:
 
 def _behind_changed_macs(have: HostState, want: HostState, lost: dict[Place, Link]) -> Iterable[Record]:
     changed = set()
-    for link in have.table(Link).values():
+    for link in differing(Link, have, want):
         asked = want.get(Link, link.netns, link.name)
         if asked is not None and asked is not link and asked.mac not in ("", link.mac):
             changed.add((link.netns, link.name))
@@ -160,8 +176,8 @@ def _behind_addresses(
     going: dict[Place, list[Address]] = {}
     if have.table(Address) is want.table(Address):
         return (), frozenset()
-    for key, address in have.table(Address).items():
-        if want.table(Address).get(key) != address and (address.netns, address.link) not in lost:
+    for address in differing(Address, have, want):
+        if want.table(Address).get(address.key) != address and (address.netns, address.link) not in lost:
             going.setdefault((address.netns, address.link), []).append(address)
     if not going:
         return (), frozenset()
@@ -184,6 +200,15 @@ def _behind_addresses(
 
 _WORD = re.compile(r'"([^"]+)"|(?:in_port=|output:)([A-Za-z][A-Za-z0-9]*)(?![\w\[])')
 _RESERVED = frozenset({"LOCAL", "IN_PORT", "CONTROLLER", "NORMAL", "FLOOD", "ALL", "ANY", "TABLE", "NONE"})
+
+
+def flows_naming(flows: Iterable[Flow], names: Collection[str]) -> list[Flow]:
+    """Those that speak of any of these ports. A look for the bare text first: it is ten times quicker than taking a flow apart."""
+    return [
+        flow
+        for flow in flows
+        if any(name in flow.match or name in flow.actions for name in names) and not flow_ports(flow).isdisjoint(names)
+    ]
 
 
 def flow_ports(flow: Flow, *, match_only: bool = False) -> set[str]:

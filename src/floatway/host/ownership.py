@@ -28,7 +28,7 @@ from floatway.host.records import (
     Rule,
     Sysctl,
 )
-from floatway.host.state import HostState
+from floatway.host.state import HostState, apart
 
 ALIAS = "floatway"
 COOKIE = 0xF10A7
@@ -59,7 +59,12 @@ def owned(observed: HostState, desired: HostState | None = None) -> HostState:
 
     ``desired`` names the foreign devices and the settings that are ours to set; without it there are none.
     """
-    wanted = desired or HostState({})
+    wanted = HostState({}) if desired is None else desired
+    refs = apart(observed, wanted)
+    if refs is not None:  # all else is what is wanted, and so ours
+        there = ((one, observed.get(one[0], *one[1])) for one in refs)
+        marked = {one: (record, _ours(record, wanted)) for one, record in there if record is not None}
+        return observed.changed({one: ours for one, (record, ours) in marked.items() if ours is not record})
     tables: dict[type[Record], Mapping[tuple[object, ...], Record]] = {}
     for kind in (Netns, OvsBridge, OvsPort, Link, Address, Neighbour, Route, Rule, Sysctl, Ipset, Chain, Flow):
         asked = wanted.table(kind)

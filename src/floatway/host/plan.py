@@ -27,7 +27,7 @@ from floatway.host.plan_devices import (
 )
 from floatway.host.records import Chain, Ipset, Link, Netns, OvsBridge, OvsPort, Record, Sysctl
 from floatway.host.restore import chain_restore, set_destroy, set_restore
-from floatway.host.state import HostState
+from floatway.host.state import HostState, differing
 from floatway.host.steps import BridgeSet, NetnsAdd, NetnsDelete, OvsTransaction, Plan, Step, SysctlWrite
 
 
@@ -36,24 +36,25 @@ def plan(observed: HostState, desired: HostState) -> Plan:
     have = owned(observed, desired)
     if have == desired:
         return Plan()
-    absent = _absent(observed, desired)
-    want = _without_absent(desired, have, absent)
+    missing = absent(observed, desired)
+    want = _without_absent(desired, have, missing)
     change = change_of(observed, have, want)
     steps = tuple(step for phase in _PHASES for step in phase(change))
-    return Plan(steps=steps, waiting=tuple(link.name for link in absent))
+    return Plan(steps=steps, waiting=tuple(link.name for link in missing))
 
 
 def attainable(observed: HostState, desired: HostState) -> HostState:
     """What is there after :func:`plan` was run: all that is wanted but for what waits for a device of somebody else's."""
-    return _without_absent(desired, observed, _absent(observed, desired))
+    return _without_absent(desired, observed, absent(observed, desired))
 
 
-def _absent(observed: HostState, desired: HostState) -> list[Link]:
+def absent(observed: HostState, desired: HostState) -> list[Link]:
+    """The wanted devices that others make, and have not made yet."""
     if observed.table(Link) is desired.table(Link):
         return []
     return [
         link
-        for link in desired.table(Link).values()
+        for link in differing(Link, desired, observed)
         if link.kind == "foreign" and observed.get(Link, *link.key) is None
     ]
 

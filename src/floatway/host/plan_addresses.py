@@ -91,6 +91,8 @@ def announce(change: Change) -> Iterator[Step]:
     for address in change.added(Address):
         if address.link.startswith(("fg-", "qr-")):
             yield Announce(netns=address.netns, dev=address.link, address=address.cidr.partition("/")[0])
+    if not change.added(Route):
+        return
     gateways = {link.netns: link.name for link in change.want.table(Link).values() if link.name.startswith("fg-")}
     for route in change.added(Route):
         if (

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from floatway.host.change import Change, by_bridge, ip_steps
-from floatway.host.losses import flow_ports
+from floatway.host.losses import flow_ports, flows_naming
 from floatway.host.records import Flow, Link, OvsBridge, OvsPort
 from floatway.host.steps import (
     BridgeDelete,
@@ -46,7 +46,7 @@ def remove_ports_and_links(change: Change) -> Iterator[Step]:
     ports = _going_ports(change)
     if ports:
         names = {port.name for port in ports}
-        flows = [f for f in change.before.table(Flow).values() if not names.isdisjoint(flow_ports(f))]
+        flows = flows_naming(change.before.table(Flow).values(), names)
         for bridge, group in by_bridge(f for f in flows if not _is_rebuilt(change, f.bridge)).items():
             now = {flow.key: new for flow in group if (new := early_replacement(change, flow, names)) is not None}
             delete = tuple(flow for flow in group if flow.key not in now)

@@ -14,8 +14,16 @@ from floatway.host.records import WANTED, WITNESS, Record
 
 R = TypeVar("R", bound=Record)
 Key = tuple[object, ...]
+Ref = tuple[type[Record], Key]
+"""A record by its type and natural key."""
+
+Trail = tuple[tuple[object, Mapping[Ref, None]], ...]
+_GENERATIONS = 8
+_MANY = 20_000
+"""Records in which a state and a forebear differ, above which a look at everything is as good."""
 
 _EMPTY: Mapping[Key, Record] = MappingProxyType({})
+_NOTHING: Mapping[Ref, None] = MappingProxyType({})
 _BY_NAME: dict[str, type[Record]] = {kind.__name__: kind for kind in (*WANTED, *WITNESS)}
 
 
@@ -24,12 +32,18 @@ class ConflictError(ValueError):
 
 
 class HostState:
-    """An immutable set of records. Build with :meth:`of`; read with :meth:`table`, :meth:`get`."""
+    """An immutable set of records. Build with :meth:`of`; read with :meth:`table`, :meth:`get`.
 
-    __slots__ = ("_tables",)
+    A state made from another one by a few changes remembers where they differ, for a few generations (``_trail``: the marks of
+    its forebears, each with the names of all records that may be others there): :func:`apart` answers without a look at the rest.
+    """
 
-    def __init__(self, tables: Mapping[type[Record], Mapping[Key, Record]]) -> None:
+    __slots__ = ("_mark", "_tables", "_trail")
+
+    def __init__(self, tables: Mapping[type[Record], Mapping[Key, Record]], trail: Trail = ()) -> None:
         self._tables = tables
+        self._mark = object()
+        self._trail = trail
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> "HostState":
@@ -85,6 +99,9 @@ class HostState:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, HostState):
             return NotImplemented
+        refs = apart(self, other)
+        if refs is not None:
+            return all(self.get(kind, *key) == other.get(kind, *key) for kind, key in refs)
         kinds = {*self._tables, *other._tables}
         return all((mine := self.table(kind)) is (its := other.table(kind)) or mine == its for kind in kinds)
 
@@ -102,24 +119,48 @@ class HostState:
         return HostState.union((self, *others))
 
     def replaced(self, *records: Record) -> "HostState":
-        """This state with these records put in place of those under the same keys. Other tables are the very same objects."""
-        tables: dict[type[Record], dict[Key, Record]] = {}
-        for record in records:
-            kind = type(record)
-            if kind not in tables:
-                tables[kind] = dict(self._tables.get(kind, _EMPTY))
-            tables[kind][record.key] = record
-        return HostState({**self._tables, **tables}) if tables else self
+        """This state with these records put in place of those under the same keys."""
+        return self.changed({(type(record), record.key): record for record in records})
 
     def without(self, *records: Record) -> "HostState":
-        """This state less whatever stands under the keys of these records. Other tables are the very same objects."""
-        tables: dict[type[Record], dict[Key, Record]] = {}
-        for record in records:
-            kind = type(record)
-            if kind not in tables:
-                tables[kind] = dict(self._tables.get(kind, _EMPTY))
-            tables[kind].pop(record.key, None)
-        return HostState({**self._tables, **tables}) if tables else self
+        """This state less whatever stands under the keys of these records."""
+        return self.changed({(type(record), record.key): None for record in records})
+
+    def changed(self, put: Mapping[Ref, Record | None]) -> "HostState":
+        """This state with what is named put in place (None: taken away)."""
+        if not put:
+            return self
+        tables: dict[type[Record], Mapping[Key, Record]] = dict(self._tables)
+        new: dict[type[Record], dict[Key, Record]] = {}
+        for (kind, key), record in put.items():
+            table = new.get(kind)
+            if table is None:
+                old = tables.get(kind, _EMPTY)
+                tables[kind] = table = new[kind] = old.copy() if isinstance(old, dict) else dict(old)
+            if record is None:
+                table.pop(key, None)
+            else:
+                table[key] = record
+        moved = dict.fromkeys(put)
+        trail = [(self._mark, moved)]
+        for mark, earlier in self._trail[: _GENERATIONS - 1]:
+            if len(earlier) + len(moved) > _MANY:
+                break
+            trail.append((mark, {**earlier, **moved}))
+        return HostState(tables, tuple(trail))
+
+
+def apart(one: HostState, other: HostState) -> Mapping[Ref, None] | None:
+    """The names of the records in which these can differ, if they are known to descend from one state not long ago, else None. Under
+    all other names both have the same."""
+    if one is other:
+        return {}
+    forebears = {one._mark: _NOTHING, **dict(one._trail)}
+    for mark, moved in ((other._mark, _NOTHING), *other._trail):
+        known = forebears.get(mark)
+        if known is not None:
+            return {**known, **moved} if known else moved
+    return None
 
 
 def _same_or_raise(present: Mapping[Key, Record], more: Mapping[Key, Record]) -> None:
@@ -139,6 +180,9 @@ class Delta(msgspec.Struct, frozen=True):
 
 def diff(before: HostState, after: HostState, kinds: Iterable[type[Record]] = WANTED) -> tuple[Delta, ...]:
     """The differences type by type; types without any are left out. ``changed`` are (before, after) pairs under one key."""
+    refs = apart(before, after)
+    if refs is not None:
+        return tuple(_diff_of(before, after, kinds, refs))
     found: list[Delta] = []
     for kind in kinds:
         old, new = before.table(kind), after.table(kind)
@@ -150,6 +194,32 @@ def diff(before: HostState, after: HostState, kinds: Iterable[type[Record]] = WA
         if added or removed or changed:
             found.append(Delta(kind=kind, added=added, removed=removed, changed=changed))
     return tuple(found)
+
+
+def _diff_of(
+    before: HostState, after: HostState, kinds: Iterable[type[Record]], refs: Iterable[Ref]
+) -> Iterator[Delta]:
+    """The same, where only these can differ."""
+    keys: dict[type[Record], list[Key]] = {}
+    for kind, key in refs:
+        keys.setdefault(kind, []).append(key)
+    for kind in kinds:
+        old, new = before.table(kind), after.table(kind)
+        pairs = [(old.get(key), new.get(key)) for key in keys.get(kind, ())]
+        added = tuple(now for was, now in pairs if was is None and now is not None)
+        removed = tuple(was for was, now in pairs if was is not None and now is None)
+        changed = tuple((was, now) for was, now in pairs if was is not None and now is not None and was != now)
+        if added or removed or changed:
+            yield Delta(kind=kind, added=added, removed=removed, changed=changed)
+
+
+def differing(kind: type[R], one: HostState, other: HostState) -> list[R]:
+    """The records of ``one`` that can be others in ``other``, or missing there; all of them when nothing better is known."""
+    refs = apart(one, other)
+    table = one.table(kind)
+    if refs is None:
+        return list(table.values())
+    return [record for named, key in refs if named is kind and (record := table.get(key)) is not None]
 
 
 def to_builtins(state: HostState) -> dict[str, list[Any]]:

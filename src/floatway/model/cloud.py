@@ -1,7 +1,8 @@
 """The whole cloud as one immutable snapshot with the indexes that compile needs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
+from typing import Any
 
 import msgspec
 
@@ -42,6 +43,11 @@ class Cloud(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     security_groups: dict[str, SecurityGroup] = {}
     servers: dict[str, Server] = {}
     hosts: dict[str, Host] = {}
+
+    @cached_property
+    def kept(self) -> dict[str, object]:
+        """What somebody made of this cloud, or of one that it was made from: a shelf for caches, which say themselves what is stale."""
+        return {}
 
     @cached_property
     def ports_by_host(self) -> dict[str, tuple[Port, ...]]:
@@ -90,13 +96,36 @@ class Cloud(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return {key: tuple(values) for key, values in grouped.items()}
 
 
+_INDEXES = {
+    "ports_by_host": "ports",
+    "ports_by_device": "ports",
+    "ports_by_network": "ports",
+    "router_interfaces_by_network": "ports",
+    "members_by_group": "ports",
+    "subnets_by_network": "subnets",
+    "floating_ips_by_port": "floating_ips",
+}
+
+
+def heir(cloud: Cloud, tables: Mapping[str, Mapping[str, Any]]) -> Cloud:
+    """The cloud with these tables in place of its own; the indexes of all others are not made anew."""
+    if not tables:
+        return cloud
+    after = msgspec.structs.replace(cloud, **tables)
+    after.__dict__["kept"] = cloud.kept
+    for index, table in _INDEXES.items():
+        if table not in tables and index in cloud.__dict__:
+            after.__dict__[index] = cloud.__dict__[index]
+    return after
+
+
 def put(cloud: Cloud, *resources: Thing) -> Cloud:
     """The cloud with these resources added, each in the place of the one with its id (a host: its name) if there is one."""
     changed: dict[str, dict[str, Thing]] = {}
     for resource in resources:
         table = _TABLES[type(resource)]
         changed.setdefault(table, dict(getattr(cloud, table)))[_key(resource)] = resource
-    return msgspec.structs.replace(cloud, **changed)
+    return heir(cloud, changed)
 
 
 def remove(cloud: Cloud, *resources: Thing) -> Cloud:
@@ -105,7 +134,7 @@ def remove(cloud: Cloud, *resources: Thing) -> Cloud:
     for resource in resources:
         table = _TABLES[type(resource)]
         del changed.setdefault(table, dict(getattr(cloud, table)))[_key(resource)]
-    return msgspec.structs.replace(cloud, **changed)
+    return heir(cloud, changed)
 
 
 def _key(resource: Thing) -> str:

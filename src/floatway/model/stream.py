@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from floatway.model.cloud import Cloud
+from floatway.model.cloud import Cloud, heir
 from floatway.model.resources import (
     FloatingIp,
     Host,
@@ -98,7 +98,7 @@ def applied(cloud: Cloud, delta: Delta) -> Cloud:
                 entries.pop(key, None)
             for one in new:
                 entries[_key(table, one)] = one
-    return msgspec.structs.replace(cloud, **changed) if changed else cloud
+    return heir(cloud, changed)
 
 
 def merged(first: Delta, second: Delta) -> Delta:
