@@ -7,6 +7,7 @@ from floatway.host.records import Chain, Connection, Ipset, Tuple5
 from floatway.host.state import HostState
 from floatway.host.steps import Announce, ConntrackDelete, Plan, Restore
 from floatway.model.cloud import Cloud
+from floatway.model.resources import OWNER_AGENT_GATEWAY
 from unit.host.worlds import bare, compiled, done, small_cloud
 
 replace = msgspec.structs.replace
@@ -96,3 +97,20 @@ def test_a_new_floating_ip_is_announced_on_the_external_segment() -> None:
     assert told.dev.startswith("fg-")
     assert told.address == FIP.floating_ip_address
     assert steps[-1] == told
+
+
+def test_behind_a_gateway_with_another_mac_every_floating_ip_is_announced_again() -> None:
+    """The agent gateway port was deleted and made anew: who knew the floating IP at the old MAC must learn the new one."""
+    first = compiled(CLOUD)
+    state = done(bare(first), first)
+    (old,) = (one for one in CLOUD.ports.values() if one.device_owner == OWNER_AGENT_GATEWAY)
+    for new in (
+        replace(old, mac_address="fa:16:3e:00:00:77"),
+        replace(old, id="77777777-3d7e-4c92-8b1f-5a6c7d8e9f05", mac_address="fa:16:3e:00:00:77"),
+    ):
+        ports = {key: one for key, one in CLOUD.ports.items() if key != old.id}
+        moved = replace(CLOUD, ports={**ports, new.id: new})
+        told = [step for step in plan(state, compiled(moved, state)).steps if isinstance(step, Announce)]
+        floating = {one.floating_ip_address for one in CLOUD.floating_ips.values()}
+        assert sorted(one.address for one in told) == sorted({*floating, new.fixed_ips[0].ip_address})
+        assert {one.dev for one in told} == {f"fg-{new.id}"[:14]}
