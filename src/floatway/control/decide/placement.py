@@ -17,6 +17,7 @@ from floatway.control.draft import Draft
 __all__ = ["L3_AGENT", "agent_came", "agent_gone", "bind_ports", "sync", "withdraw"]
 
 L3_AGENT: Final = "L3 agent"
+_CENTRES: Final = frozenset({"legacy", "dvr_snat"})
 _CENTRAL: Final = frozenset({owners.ROUTER_GATEWAY, owners.CENTRALIZED_SNAT, owners.ROUTER_INTERFACE})
 
 
@@ -45,8 +46,8 @@ def bind_ports(draft: Draft, router: e.Router) -> None:
 
 
 def agent_came(draft: Draft, agent: e.Agent) -> None:
-    """What waited for an agent like this has a place now."""
-    if agent.agent_type == L3_AGENT:
+    """What waited for an agent like this has a place now. A thousand that come back at once and have no centre cost nothing."""
+    if agent.agent_type == L3_AGENT and agent.configurations.get("agent_mode", "legacy") in _CENTRES:
         for router in sorted(draft.all(e.Router), key=lambda router: router.sequence):
             sync(draft, router)
 
@@ -72,7 +73,7 @@ def _host(draft: Draft, router: e.Router) -> str:
 
 
 def _best(draft: Draft, router: e.Router) -> e.Agent | None:
-    modes = {"dvr_snat"} if router.distributed else {"dvr_snat", "legacy"}
+    modes = {"dvr_snat"} if router.distributed else _CENTRES
     hints = router.availability_zone_hints
     able = [
         agent
