@@ -35,7 +35,7 @@ HALVINGS: Final = 48
 ROUNDS: Final = 4 * HALVINGS
 FRUITLESS: Final = 4
 """Rounds without a failure that do not lead to what is wanted: something changes it back, or shows it differently."""
-_REASON: Final = 500  # characters
+_COMMAND, _SAID = 200, 250  # characters of a reason
 
 Unit = frozenset[Ref]
 """What is set apart together."""
@@ -261,5 +261,5 @@ def _sort(step: Step) -> tuple[type[Step], str]:
 def _reason(error: StepFailed) -> str:
     """One line of bounded length: the command's first line, and what was said to it."""
     first, _, rest = error.command.partition("\n")
-    head = first if len(first) <= _REASON else first[:_REASON] + "…"
-    return f"{head}{' …' if rest else ''}: {' '.join(error.text.split())[-_REASON:]}"
+    more = len(first) > _COMMAND or rest
+    return f"{first[:_COMMAND]}{' …' if more else ''}: {' '.join(error.text.split())[-_SAID:]}"

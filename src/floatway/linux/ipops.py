@@ -56,6 +56,8 @@ class _Runner:
         for op in self._step.ops:
             try:
                 self._do(op)
+            except StepFailed:
+                raise  # of an earlier operation, which went out with what this one needs
             except OSError as error:
                 raise self._failed(op, error.strerror or str(error), error.errno or 0) from error
             except (KeyError, ValueError, LinuxError) as error:
