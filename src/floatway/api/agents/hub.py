@@ -281,7 +281,7 @@ class Hub:
             for id_, status in getattr(report, table).items():
                 failures.pop(f"{table}/{id_}", None)
                 if status.state == "ERROR" and self.parts.concerns(host, Key(table, id_)):
-                    failures[f"{table}/{id_}"] = Status("ERROR", status.reason[:_REASON])
+                    failures[f"{table}/{id_}"] = Status("ERROR", _short(status.reason))
         presence.failures = failures
         if report.events:
             self._note_events(presence, report.events)
@@ -291,7 +291,7 @@ class Hub:
 
     def _note_events(self, presence: Presence, events: tuple[Event, ...]) -> None:
         self.events.update(event.kind for event in events if event.kind in EVENTS)
-        told = [Event(event.kind[:_REASON], event.what[:_REASON], event.seconds) for event in events[-_EVENTS:]]
+        told = [Event(_short(event.kind), _short(event.what), event.seconds) for event in events[-_EVENTS:]]
         for event in told:
             _LOG.info("a host says", host=presence.host, kind=event.kind, what=event.what)
         presence.events = (*presence.events, *told)[-_EVENTS:]
@@ -351,6 +351,12 @@ def whole(model: Model, host: str) -> Delta:
 def encoded(delta: Delta) -> bytes:
     """The delta as a line."""
     return _ENCODER.encode(delta) + b"\n"
+
+
+def _short(text: str) -> str:
+    """What a host says, at a bearable length: how it begins (the command) and how it ends (the kernel's word)."""
+    half = _REASON // 2
+    return text if len(text) <= _REASON else f"{text[: half - 3]} … {text[-half:]}"
 
 
 def _note_due(presence: Presence, delta: Delta) -> None:
