@@ -171,7 +171,7 @@ class Worker:
                 _LOG.warning("host not made", error=str(error), exc_info=not isinstance(error, _EXPECTED))
                 self._look = True
                 self.known.touched |= touched
-                self._say_failed({_HOST: str(error) or type(error).__name__}, self._failed)
+                self._say_failed({**self._failed, _HOST: str(error) or type(error).__name__}, self._failed)
                 continue
             self._made = part
             if mend and not again:

@@ -213,7 +213,7 @@ def test_a_refused_port_is_in_error_with_the_reason_and_tried_later_and_later() 
         _, ports, _ = life.said()
         assert ports[bad.id].state == "ERROR"
         assert "Device or resource busy" in ports[bad.id].reason
-        assert device in ports[bad.id].reason
+        assert bad.id[:10] in ports[bad.id].reason
         assert {status for id_, status in ports.items() if id_ != bad.id} == {Status("ACTIVE")}
         await asyncio.sleep(300)
         times = [when for when, _ in life.hands.made]
@@ -246,6 +246,26 @@ def test_what_could_not_be_tried_is_not_applied_whatever_heartbeats_say() -> Non
         life.hands.broken = None
         await life.until(lambda: life.said()[0] == 19)
         assert set(life.said()[1].values()) == {Status("ACTIVE")}
+
+    live(story)
+
+
+def test_a_host_that_does_not_answer_has_not_recovered_from_anything() -> None:
+    async def story(life: Life) -> None:
+        bad = names.device("qvo", an_instance(life.cloud).id)
+        life.body.refuses = lambda step: "busy" if bad in "".join(commands(step)) else ""
+        life.server.lines.put_nowait(whole(life.cloud, 7))
+        await life.until(lambda: life.said()[0] == 7)
+        life.hands.broken = ObserveError("ovsdb-server does not answer")
+        await asyncio.sleep(100)
+
+        def told() -> list[str]:
+            return [event.kind for report in life.server.reports for event in report.events]
+
+        assert set(told()) == {"failed"}
+        life.hands.broken, life.body.refuses = None, lambda step: ""
+        await life.until(lambda: "recovered" in told())
+        assert told().count("failed") == told().count("recovered")
 
     live(story)
 
