@@ -64,11 +64,18 @@ class Served:
     def status(self, noun: str, id_: str) -> str:
         return str(self.ask("GET", f"{noun}s/{id_}")[noun]["status"])
 
-    def out(self, source: str = "test") -> bool:
-        return self.sh.ping(source, GATEWAY)
+    def out(self) -> bool:
+        return self.flows("test", GATEWAY)
 
     def inwards(self, address: str = FLOATING) -> bool:
-        return self.sh.ping("outside", address)
+        return self.flows("outside", address)
+
+    def flows(self, source: str, target: str) -> bool:
+        """Does a packet come back? A busy machine may take longer for the first than a second."""
+        return any(self.sh.ping(source, target) for _ in range(4))
+
+    def dead(self, source: str, target: str) -> bool:
+        return not self.sh.ping(source, target)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +94,7 @@ def whole(served: Served) -> Iterator[None]:
 
 
 def test_it_comes_up_with_its_statuses(served: Served) -> None:
-    assert served.out() and served.inwards() and served.sh.ping("second", TEST)
+    assert served.out() and served.inwards() and served.flows("second", TEST)
     ports = {port["device_owner"]: port["status"] for port in served.ask("GET", "ports")["ports"]}
     assert ports["compute:nova"] == ports["network:router_interface_distributed"] == "ACTIVE"
     assert ports["network:floatingip_agent_gateway"] == "ACTIVE"
@@ -100,7 +107,7 @@ def test_it_comes_up_with_its_statuses(served: Served) -> None:
 
 def test_a_floating_ip_goes_comes_and_moves(served: Served) -> None:
     served.put("floatingip", FLOATING_IP, port_id=None)
-    assert not served.inwards() and served.status("floatingip", FLOATING_IP) == "DOWN"
+    assert served.dead("outside", FLOATING) and served.status("floatingip", FLOATING_IP) == "DOWN"
     served.put("floatingip", FLOATING_IP, port_id=PORT)
     assert served.inwards() and served.status("floatingip", FLOATING_IP) == "ACTIVE"
     served.put("floatingip", FLOATING_IP, port_id=PORT_2)
@@ -115,14 +122,14 @@ def test_a_new_floating_ip_is_there_at_once_and_gone_when_deleted(served: Served
     made = served.change("POST", "floatingips", body)["floatingip"]
     assert served.inwards(made["floating_ip_address"])
     served.change("DELETE", f"floatingips/{made['id']}")
-    assert not served.inwards(made["floating_ip_address"])
+    assert served.dead("outside", made["floating_ip_address"])
 
 
 def test_a_rule_opens_and_closes(served: Served) -> None:
     rules = served.ask("GET", f"security-group-rules?security_group_id={GROUP}&protocol=icmp&direction=ingress")
     (rule,) = rules["security_group_rules"]
     served.change("DELETE", f"security-group-rules/{rule['id']}")
-    assert not served.inwards()
+    assert served.dead("outside", FLOATING)
     body = {"security_group_id": GROUP, "direction": "ingress", "protocol": "icmp"}
     served.change("POST", "security-group-rules", {"security_group_rule": body})
     assert served.inwards()
@@ -156,7 +163,7 @@ def test_an_extra_route_leads_where_it_says(served: Served) -> None:
 def test_a_gateway_is_cleared_and_set(served: Served) -> None:
     served.put("floatingip", FLOATING_IP, port_id=None)
     served.put("router", ROUTER, external_gateway_info=None)
-    assert not served.out()
+    assert served.dead("test", GATEWAY)
     served.put("router", ROUTER, external_gateway_info={"network_id": EXTERNAL})
     served.put("floatingip", FLOATING_IP, port_id=PORT)
     assert served.out() and served.inwards()
@@ -168,7 +175,7 @@ def test_a_gateway_is_cleared_and_set(served: Served) -> None:
 def test_what_is_down_is_down(served: Served, noun: str) -> None:
     id_ = PORT if noun == "port" else ROUTER
     served.put(noun, id_, admin_state_up=False)
-    assert not served.out()
+    assert served.dead("test", GATEWAY)
     if noun == "port":
         assert served.status(noun, id_) == "DOWN"
     served.put(noun, id_, admin_state_up=True)
@@ -186,11 +193,11 @@ def test_an_address_changes(served: Served) -> None:
     served.put("port", PORT_2, fixed_ips=[{"subnet_id": SUBNET, "ip_address": "172.12.10.10"}])
     served.sh.text("second", readdress("172.12.10.10"))
     served.put("floatingip", FLOATING_IP, port_id=PORT_2)
-    assert served.inwards() and served.sh.ping("test", "172.12.10.10")
+    assert served.inwards() and served.flows("test", "172.12.10.10")
     served.put("floatingip", FLOATING_IP, port_id=None)
     served.put("port", PORT_2, fixed_ips=[{"subnet_id": SUBNET, "ip_address": SECOND}])
     served.sh.text("second", readdress(SECOND))
-    assert served.sh.ping("second", TEST)
+    assert served.flows("second", TEST)
 
 
 def test_a_mac_changes_while_the_port_is_nowhere(served: Served) -> None:
@@ -198,11 +205,11 @@ def test_a_mac_changes_while_the_port_is_nowhere(served: Served) -> None:
         served.put("port", PORT_2, mac_address="fa:16:3e:ae:b3:77")
     for mac in ("fa:16:3e:ae:b3:77", "fa:16:3e:ae:b3:02"):
         served.put("port", PORT_2, **{"binding:host_id": ""})
-        assert not served.sh.ping("second", TEST)
+        assert served.dead("second", TEST)
         served.put("port", PORT_2, mac_address=mac)
         served.sh.text("second", f"ip link set eth0 address {mac}; ip route replace default via 172.12.10.1")
         served.put("port", PORT_2, **{"binding:host_id": HOST})
-        assert served.sh.ping("second", TEST) and served.status("port", PORT_2) == "ACTIVE"
+        assert served.flows("second", TEST) and served.status("port", PORT_2) == "ACTIVE"
 
 
 def test_a_network_is_shared_and_another_project_is_on_it(served: Served) -> None:
@@ -234,7 +241,7 @@ def test_a_rename_touches_nothing(served: Served) -> None:
 
 
 def test_a_killed_agent_is_no_outage_and_what_came_meanwhile_is_done(served: Served) -> None:
-    ping = f"ping -n -i 0.005 -w 8 -q {GATEWAY}"
+    ping = f"ping -n -i 0.005 -c 1000 -q {GATEWAY}"
     with enter.popen(served.lab.nodes["test"], ["sh", "-c", ping], text=True) as running:
         # the process itself, not the shell that starts it again, nor this one
         served.sh.text(HOST, "pkill -KILL -f '^[^ ]*python[^ ]* -m [f]loatway agent'")
@@ -251,7 +258,7 @@ def test_a_killed_server_is_no_outage_and_forgets_nothing(served: Served) -> Non
     made = served.ask("POST", "floatingips", body)["floatingip"]
     server = lab.load(NAME).server
     assert server is not None
-    ping = f"ping -n -i 0.005 -w 5 -q {GATEWAY}"
+    ping = f"ping -n -i 0.005 -c 800 -q {GATEWAY}"
     with enter.popen(served.lab.nodes["test"], ["sh", "-c", ping], text=True) as running:
         os.kill(server.pid, signal.SIGKILL)
         assert served.inwards()
