@@ -87,18 +87,29 @@ def _nearest_first(routes: list[Route]) -> list[Route]:
 
 
 def announce(change: Change) -> Iterator[Step]:
-    """Tell the segment who answers for an address now, so that nobody goes on with a stale neighbour."""
-    for address in change.added(Address):
-        if address.link.startswith(("fg-", "qr-")):
-            yield Announce(netns=address.netns, dev=address.link, address=address.cidr.partition("/")[0])
-    if not change.added(Route):
-        return
-    gateways = {link.netns: link.name for link in change.want.table(Link).values() if link.name.startswith("fg-")}
-    for route in change.added(Route):
-        if (
-            route.netns in gateways
-            and route.table == MAIN_TABLE
-            and route.dev.startswith("fpr-")
-            and "/" not in route.prefix
-        ):
-            yield Announce(netns=route.netns, dev=gateways[route.netns], address=route.prefix)
+    """Tell the segment who answers for an address now, so that nobody goes on with a stale neighbour: what is new, and all that is
+    behind a gateway device whose MAC is."""
+    moved = {one.key for one in change.added(Link)}
+    moved |= {after.key for before, after in change.changed(Link) if after.mac not in ("", before.mac)}
+    moved = {(netns, name) for netns, name in moved if str(name).startswith(("fg-", "qr-"))}
+    addresses, routes = change.added(Address), change.added(Route)
+    if moved:
+        spaces = {netns for netns, name in moved if str(name).startswith("fg-")}
+        addresses += [one for one in change.want.table(Address).values() if (one.netns, one.link) in moved]
+        routes += [one for one in change.want.table(Route).values() if one.netns in spaces]
+    told: list[tuple[str, str, str]] = [
+        (one.netns, one.link, one.cidr.partition("/")[0]) for one in addresses if one.link.startswith(("fg-", "qr-"))
+    ]
+    if any(_is_floating(route) for route in routes):
+        gateways = {link.netns: link.name for link in change.want.table(Link).values() if link.name.startswith("fg-")}
+        told += [
+            (route.netns, gateways[route.netns], route.prefix)
+            for route in routes
+            if _is_floating(route) and route.netns in gateways
+        ]
+    yield from (Announce(netns=netns, dev=dev, address=address) for netns, dev, address in dict.fromkeys(told))
+
+
+def _is_floating(route: Route) -> bool:
+    """A route of one address to a router: a floating IP's."""
+    return route.table == MAIN_TABLE and route.dev.startswith("fpr-") and "/" not in route.prefix

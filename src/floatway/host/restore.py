@@ -1,8 +1,9 @@
 """The input of ``iptables-restore --noflush`` and ``ipset restore`` for a change of chains or sets.
 
 One restore per namespace; in it each table changes at once or not at all. A user chain that is new, or changes much, is declared,
-which empties it, and filled: that is right whatever was in it. Of a long chain that changes little only those rules are taken out,
-by their text, and put in, at their place; a chain that is not as thought refuses that. (One port among 200: 12 ms instead of 120.)
+which empties it, and filled: that is right whatever was in it. Of a chain that changes little only those rules are taken out, by
+their text, and put in, at their place; a chain that is not as thought refuses that. (One port among 200: 12 ms instead of 120; a
+rule that 200 ports lose: 30 ms instead of 230.)
 A built-in chain of a namespace of ours is flushed explicitly (``--noflush`` would not). In the root
 namespace's built-in chains only our jumps are taken out, one by one, and put back at the head.
 """
@@ -13,7 +14,7 @@ from floatway.host.ownership import BUILTIN_CHAINS, is_our_netns
 from floatway.host.records import Chain, Ipset
 from floatway.host.steps import IpsetRestore, Restore
 
-_LONG, _FEW = 16, 4
+_LONG, _FEW = 4, 4
 """A chain of so many rules is edited, if no more than a fourth of them change."""
 TABLES = ("raw", "mangle", "filter", "nat", "security")
 
