@@ -6,9 +6,11 @@ Times run from just before the API call to the arrival of the first reply to a r
 the sending of the first request that stays without a reply), as for the peers (docs/benchmarks-agents.md).
 """
 
+import datetime
 import os
 import socket
 import struct
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +21,7 @@ from typing import Any
 
 import msgspec
 import suite
-from measure import Figure, figure
+from measure import Figure, Machine, figure
 
 from floatway.lab import enter, lab, ovs, served
 from floatway.lab.api import ask, wait_applied, wait_until
@@ -32,6 +34,8 @@ HOST = suite.HOST
 LAB = f"agents-{os.getpid()}"
 EVERY = 0.005
 """Seconds between two questions."""
+LARGE = 200
+"""Ports above which only floating IPs, start and memory are measured."""
 LONG = 0.25
 """Seconds of silence, or of answers, that count as a state."""
 
@@ -40,6 +44,7 @@ class Host:
     """A raised lab, and what to ask of it."""
 
     def __init__(self, raised: lab.Lab, cloud: Cloud) -> None:
+        self.cold = 0.0
         assert raised.server is not None
         self.lab, self.cloud, self.url = raised, cloud, raised.server.url
         self.alive = next(iter(cloud.servers.values()))
@@ -140,6 +145,7 @@ def host_of(floating_ips: int, tell: Callable[[str], None]) -> Iterator[Host]:
         raised = lab.up(small, name=LAB, with_server=True)
         assert raised.server is not None
         enter.call(raised.nodes[HOST], suite.make_taps, [suite.tap(port) for port in others])
+        began = time.monotonic()
         served.load(raised.server, cloud, small)
         host = Host(raised, cloud)
         wanted = len(others) + 1
@@ -148,21 +154,30 @@ def host_of(floating_ips: int, tell: Callable[[str], None]) -> Iterator[Host]:
             ports = ask(host.url, "GET", "/v2.0/ports?device_owner=compute:nova&status=ACTIVE&fields=id")["ports"]
             return len(ports) == wanted
 
-        wait_until(active, f"{wanted} ports are ACTIVE", seconds=120)
+        wait_until(active, f"{wanted} ports are ACTIVE", seconds=300)
+        host.cold = 1000 * (time.monotonic() - began)
         wait_applied(host.url)
         yield host
     finally:
         lab.down(LAB)
 
 
-def bench_agents(tell: Callable[[str], None], sizes: tuple[int, ...] = (2, 50, 200)) -> Iterator[Figure]:
+def bench_agents(tell: Callable[[str], None], sizes: tuple[int, ...] = (2, 50, 200, 1000)) -> Iterator[Figure]:
     """Everything, at each size."""
     with host_of(1, tell) as host:
         yield from first(host)
     for size in sizes:
         with host_of(size, tell) as host:
+            yield figure(
+                "agents", f"from the API to all ports ACTIVE; {size} ports with a floating IP each", [host.cold]
+            )
             yield from floating(host, size)
+            if size > LARGE:
+                yield from resources(host, size)
+                continue
             yield from rules(host, size)
+            yield from plugs(host, size)
+            yield from routers(host, size)
             yield from restarts(host, size)
             yield from resources(host, size)
 
@@ -241,6 +256,106 @@ def rules(host: Host, size: int, runs: int = 5) -> Iterator[Figure]:
     yield figure("agents", f"rule removed, effective for what was established; {size} ports", closed, 15)
 
 
+PROBE = "probe"
+"""A namespace of the compute machine that stands in for an instance."""
+
+
+def instance(host: Host, port: dict[str, Any], length: int, gateway: str) -> None:
+    """An instance, all but plugged: its device and the host's end of it are both in the namespace."""
+    tap = f"tap{port['id'][:11]}"
+    address = port["fixed_ips"][0]["ip_address"]
+    script = f"""ip netns del {PROBE} 2>/dev/null; ip netns add {PROBE}
+        ip -n {PROBE} link add {tap} type veth peer name eth0 address {port["mac_address"]} mtu 1450
+        ip netns exec {PROBE} ethtool -K eth0 tx off >/dev/null
+        ip -n {PROBE} link set eth0 up
+        ip -n {PROBE} address add {address}/{length} dev eth0
+        ip -n {PROBE} route add default via {gateway}"""
+    enter.run(host.lab.nodes[HOST], ["sh", "-c", script])
+
+
+def plug_in(tap: str) -> int:
+    """Move the host's end of it to the host: monotonic nanoseconds of just before."""
+    began = time.monotonic_ns()
+    script = f"link set {tap} netns 1\n"
+    subprocess.run(["ip", "-n", PROBE, "-batch", "-"], input=script, text=True, check=True)
+    subprocess.run(["ip", "link", "set", tap, "up"], check=True)
+    return began
+
+
+def plugs(host: Host, size: int, runs: int = 5) -> Iterator[Figure]:
+    """An instance of the living one's network is plugged in: its first ping of the gateway, and the port's ACTIVE."""
+    network = host.port.network_id
+    subnet = host.cloud.subnets_by_network[network][0]
+    reached, active, between = [], [], []
+    for _ in range(runs):
+        values = {"network_id": network, "device_owner": "compute:nova", "device_id": "probe", "binding:host_id": HOST}
+        port = host.change("POST", "ports", {"port": values | {"security_groups": list(host.port.security_groups)}})[1][
+            "port"
+        ]
+        wait_applied(host.url)
+        instance(host, port, int(subnet.cidr.partition("/")[2]), str(subnet.gateway_ip))
+        seen: list[int] = []
+
+        def watch(port: dict[str, Any] = port, seen: list[int] = seen) -> None:
+            while not seen:
+                if ask(host.url, "GET", f"/v2.0/ports/{port['id']}")["port"]["status"] == "ACTIVE":
+                    seen.append(time.monotonic_ns())
+
+        with ThreadPoolExecutor(2) as pool:
+            answers = pool.submit(
+                lambda gateway=subnet.gateway_ip: enter.call(
+                    host.lab.nodes[HOST], turn, gateway, True, 20.0, netns=PROBE
+                )
+            )
+            time.sleep(LONG + 0.5)
+            watching = pool.submit(watch)
+            began = enter.call(host.lab.nodes[HOST], plug_in, f"tap{port['id'][:11]}")
+            heard = int(answers.result())
+            watching.result()
+        reached.append((heard - began) / 1e6)
+        active.append((seen[0] - began) / 1e6)
+        between.append((seen[0] - heard) / 1e6)
+        enter.run(host.lab.nodes[HOST], ["ip", "netns", "del", PROBE])
+        host.change("DELETE", f"ports/{port['id']}")
+        wait_applied(host.url)
+    yield figure("agents", f"port plugged, first ping of the gateway; {size} ports", reached, 25)
+    yield figure("agents", f"port plugged, ACTIVE in the API; {size} ports", active, 30)
+    yield figure("agents", f"… that is so long after the first ping; {size} ports", between, 5)
+
+
+def routers(host: Host, size: int, runs: int = 5) -> Iterator[Figure]:
+    """A router gets an interface on an instance's network, and a gateway: the first answer of the interface."""
+    external = next(network.id for network in host.cloud.networks.values() if network.router_external)
+    answered = []
+    for number in range(runs):
+        network = host.change("POST", "networks", {"network": {"name": "probe"}})[1]["network"]["id"]
+        body = {"network_id": network, "cidr": f"10.2{number}0.0.0/24", "ip_version": 4}
+        subnet = host.change("POST", "subnets", {"subnet": body})[1]["subnet"]
+        values = {"network_id": network, "device_owner": "compute:nova", "device_id": "probe", "binding:host_id": HOST}
+        port = host.change("POST", "ports", {"port": values})[1]["port"]
+        wait_applied(host.url)
+        instance(host, port, 24, subnet["gateway_ip"])
+        enter.call(host.lab.nodes[HOST], plug_in, f"tap{port['id'][:11]}")
+        router = host.change("POST", "routers", {"router": {"name": "probe"}})[1]["router"]["id"]
+        wait_applied(host.url)
+        with ThreadPoolExecutor(1) as pool:
+            answers = pool.submit(
+                lambda gateway=subnet["gateway_ip"]: enter.call(
+                    host.lab.nodes[HOST], turn, gateway, True, 20.0, netns=PROBE
+                )
+            )
+            time.sleep(LONG + 0.5)
+            began, _ = host.change("PUT", f"routers/{router}/add_router_interface", {"subnet_id": subnet["id"]})
+            host.change("PUT", f"routers/{router}", {"router": {"external_gateway_info": {"network_id": external}}})
+            answered.append((int(answers.result()) - began) / 1e6)
+        host.change("PUT", f"routers/{router}/remove_router_interface", {"subnet_id": subnet["id"]})
+        for path in (f"routers/{router}", f"ports/{port['id']}", f"networks/{network}"):
+            host.change("DELETE", path)
+        enter.run(host.lab.nodes[HOST], ["ip", "netns", "del", PROBE])
+        wait_applied(host.url)
+    yield figure("agents", f"router with interface and gateway, the gateway answers; {size} ports", answered, 50)
+
+
 def restarts(host: Host, size: int, runs: int = 3) -> Iterator[Figure]:
     """The agent is killed; from its new process's start until it has told that it stands where the server does."""
     taken = []
@@ -310,3 +425,48 @@ def cpu_seconds(pid: int) -> float:
 def rss(pid: int) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS"))
+
+
+PEERS = """What Neutron 29 (ML2/OVS DVR) and OVN 23.03 need for the same on such a machine (medians, the same way of timing):
+
+| what | Neutron | OVN |
+|---|---|---|
+| floating IP associated, first ping; 1–2 / 50 / 200 / 1,000 on the host | 2,161 / 4,000 / – / – ms | 20 / 64 / 280 / 9,227 ms |
+| taken away, first loss; 1 / 50 / 200 / 1,000 | 1,767 / – / – / – ms | 13 / 53 / 249 / 11,592 ms |
+| outside with a stale neighbour | – | 720–1,000 ms |
+| port plugged, first ping of the gateway; 1 / 200 / 1,000 | 1,249 / – / – ms | 30 / 199 / 621 ms |
+| security group rule added / removed; 1 / 200 | 616–1,676 / 1,029–1,058 ms | 19 / 12 ms; 100 / 100 ms |
+| router with interface and gateway | 2,531 ms | – |
+| agent restarted, in sync; 1 / 50 / 200 ports | 22,600 / 37,000 / > 129,000 ms | 110–190 / – / 1,300 ms |
+| idle processor | 5 % of a core | 0.5 % |
+"""
+
+
+def record(root: Path, here: Machine, figures: list[Figure]) -> None:
+    """docs/benchmarks-agents.md and the raw figures."""
+    today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
+    rows = []
+    for one in figures:
+        aim = f"≤ {one.aim_ms:g} ms: {'reached' if one.median_ms <= one.aim_ms else 'MISSED'}" if one.aim_ms else ""
+        counts = ", ".join(f"{count} {noun}" for noun, count in one.counts.items())
+        ratio = f"{one.median_ms / here.spawn_ms:.1f}"
+        rows.append(f"| {one.what} | {one.median_ms:.1f} ms | {one.best_ms:.1f} ms | {ratio} | {aim} | {counts} |")
+    table = "\n".join(rows)
+    text = f"""<!-- Written by bin/bench agents. -->
+
+# Benchmarks of the agents: from the API to packets
+
+Measured {today} on {here.cores} cores ({here.cpu}), {here.memory_gib} GiB, Linux {here.kernel}, Python {here.python},
+Open vSwitch {here.openvswitch} (userspace datapath). Server, agent, Open vSwitch, instance and prober share these cores. A prober sends
+an echo request every 5 ms. Times run from just before the API call (or the plugging) to the arrival of the first reply to a request
+sent after it; for what is taken away, to the sending of the first request without a reply. "In processes" divides by what one
+`ip netns exec NS true` takes on the same machine ({here.spawn_ms} ms).
+
+| what | median | best | in processes | aim | counts |
+|---|---|---|---|---|---|
+{table}
+
+{PEERS}"""
+    (root / "docs" / "benchmarks-agents.md").write_text(text)
+    raw = msgspec.json.format(msgspec.json.encode({"machine": here, "figures": figures}), indent=2)
+    (root / "bench" / "results" / f"{today}-agents.json").write_bytes(raw + b"\n")

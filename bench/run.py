@@ -3,6 +3,7 @@
 import datetime
 import subprocess
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import agents_suite
@@ -67,8 +68,9 @@ def main() -> None:
                 for figure in ON_BIG_HOST[name](raised, cloud):
                     note(figure)
     if "agents" in wanted:
-        for figure in agents_suite.bench_agents(tell):
-            note(figure)
+        found = list(noted(agents_suite.bench_agents(tell), note))
+        agents_suite.record(ROOT, here, found)
+        tell("written: docs/benchmarks-agents.md")
     for name in [name for name in ("api", "api-quick") if name in wanted]:
         api_suite.run(here, tell, quick=name != "api")
     report = Report(
@@ -86,6 +88,13 @@ def main() -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     PAGE.write_text(page(report))
     tell(f"written: {path.relative_to(ROOT)}, {PAGE.relative_to(ROOT)}")
+
+
+def noted(figures: Iterable[Figure], note: Callable[[Figure], None]) -> Iterator[Figure]:
+    """The figures, each told as it comes."""
+    for figure in figures:
+        note(figure)
+        yield figure
 
 
 def page(report: Report) -> str:
