@@ -27,7 +27,7 @@ from floatway.lab import enter, lab, ovs, served
 from floatway.lab.api import ask, wait_applied, wait_until
 from floatway.lab.sample import big_cloud
 from floatway.model.cloud import Cloud
-from floatway.model.resources import FloatingIp
+from floatway.model.resources import OWNER_ROUTER_INTERFACE, FloatingIp
 from floatway.net.packet import ICMP_ECHO_REPLY
 
 HOST = suite.HOST
@@ -260,8 +260,9 @@ PROBE = "probe"
 """A namespace of the compute machine that stands in for an instance."""
 
 
-def instance(host: Host, port: dict[str, Any], length: int, gateway: str) -> None:
-    """An instance, all but plugged: its device and the host's end of it are both in the namespace."""
+def instance(host: Host, port: dict[str, Any], length: int, gateway: str, mac: str = "") -> None:
+    """An instance, all but plugged: its device and the host's end of it are both in the namespace. ``mac``: the gateway's, known."""
+    known = f"ip -n {PROBE} neigh replace {gateway} lladdr {mac} dev eth0 nud permanent" if mac else ""
     tap = f"tap{port['id'][:11]}"
     address = port["fixed_ips"][0]["ip_address"]
     script = f"""ip netns del {PROBE} 2>/dev/null; ip netns add {PROBE}
@@ -269,7 +270,8 @@ def instance(host: Host, port: dict[str, Any], length: int, gateway: str) -> Non
         ip netns exec {PROBE} ethtool -K eth0 tx off >/dev/null
         ip -n {PROBE} link set eth0 up
         ip -n {PROBE} address add {address}/{length} dev eth0
-        ip -n {PROBE} route add default via {gateway}"""
+        ip -n {PROBE} route add default via {gateway}
+        {known}"""
     enter.run(host.lab.nodes[HOST], ["sh", "-c", script])
 
 
@@ -286,6 +288,7 @@ def plugs(host: Host, size: int, runs: int = 5) -> Iterator[Figure]:
     """An instance of the living one's network is plugged in: its first ping of the gateway, and the port's ACTIVE."""
     network = host.port.network_id
     subnet = host.cloud.subnets_by_network[network][0]
+    gateway = next(port for port in host.cloud.ports_by_network[network] if port.device_owner == OWNER_ROUTER_INTERFACE)
     reached, active, between = [], [], []
     for _ in range(runs):
         values = {"network_id": network, "device_owner": "compute:nova", "device_id": "probe", "binding:host_id": HOST}
@@ -293,7 +296,7 @@ def plugs(host: Host, size: int, runs: int = 5) -> Iterator[Figure]:
             "port"
         ]
         wait_applied(host.url)
-        instance(host, port, int(subnet.cidr.partition("/")[2]), str(subnet.gateway_ip))
+        instance(host, port, int(subnet.cidr.partition("/")[2]), str(subnet.gateway_ip), gateway.mac_address)
         seen: list[int] = []
 
         def watch(port: dict[str, Any] = port, seen: list[int] = seen) -> None:
