@@ -3,6 +3,7 @@
     cli.md           every command's help
     cloud.md         the fields of cloud.yaml, from its JSON Schema
     server.md        the keys of the server's configuration, from its structs
+    agent.md         the keys of an agent's configuration, from its struct
     dispositions.md  how a trace ends
     differences.md   where our texts and the reference's differ, from text/normalise.py
     faults.md        the codes that a trace gives to failures, and their repairs
@@ -17,11 +18,12 @@ import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import msgspec
 
+from floatway.agent.config import AgentConfig
 from floatway.api.config import Config, is_table
 from floatway.api.config_text import meaning, tables, toml
 from floatway.cli.main import cli
@@ -41,6 +43,7 @@ def pages() -> dict[str, str]:
         "cli.md": cli_page(),
         "cloud.md": cloud_page(),
         "server.md": server_page(),
+        "agent.md": agent_page(),
         "dispositions.md": dispositions_page(),
         "differences.md": differences_page(),
         "faults.md": faults_page(),
@@ -92,6 +95,31 @@ def server_page() -> str:
                 parts.append(f"| `{field.name}` | `{default}` | {meaning(field.type).replace('|', chr(92) + '|')} |")
         parts.append("")
     return "\n".join(parts)
+
+
+# --- an agent's configuration -----------------------------------------------------------------------
+
+
+def agent_page() -> str:
+    """A table of keys."""
+    parts = [
+        "# An agent's configuration\n",
+        "`floatway agent` reads `/etc/floatway/agent.toml`, or what `--config` names; `floatway agent join` writes its\n"
+        "beginning. The variable `FLOATWAY_AGENT_KEY` in the environment overrides a key that is no table:\n"
+        "`FLOATWAY_AGENT_TUNNEL_IP` is `tunnel_ip`.\n",
+        "| key | default | meaning |\n|---|---|---|",
+    ]
+    defaults = AgentConfig()
+    for field in msgspec.structs.fields(AgentConfig):
+        parts.append(
+            f"| `{field.name}` | `{cell(toml(getattr(defaults, field.name)))}` | {cell(_described(field.type))} |"
+        )
+    return "\n".join(parts)
+
+
+def _described(annotated: Any) -> str:
+    """What is said about a key, of a table too."""
+    return " ".join(meta.description or "" for meta in get_args(annotated)[1:] if isinstance(meta, msgspec.Meta))
 
 
 # --- cloud.yaml -------------------------------------------------------------------------------------
