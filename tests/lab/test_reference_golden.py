@@ -21,9 +21,9 @@ QROUTER = "qrouter-d3218b9c-73bb-4788-87e4-5828625fe586"
 FIP = "fip-eddc07d8-7544-4f3a-b9f4-27f005fb114f"
 
 
-@pytest.fixture(scope="module")
-def sh() -> Iterator[Sh]:
-    raised = lab.up(load_cloud(REFERENCE), name=lab_name("golden"))
+@pytest.fixture(scope="module", params=[True, False], ids=["served", "plain"])
+def sh(request: pytest.FixtureRequest) -> Iterator[Sh]:
+    raised = lab.up(load_cloud(REFERENCE), name=lab_name("golden"), with_server=request.param)
     shell = Sh(raised)
     shell.text("test", "ping -n -c 2 -i 0.2 192.168.0.1")
     shell.text("outside", "ping -n -c 2 -i 0.2 192.168.10.106 && ping -n -c 1 192.168.10.103")

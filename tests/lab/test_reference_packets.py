@@ -1,4 +1,4 @@
-"""Real packets through the reference cloud, and the walk that foretells them.
+"""Real packets through the reference cloud, loaded through the API, and the walk that foretells them.
 
                   cy2-compute02                                 outside
 test 172.12.10.4 -- qbr -- br-int -- qrouter -- fip -- br-ex -- 192.168.0.1
@@ -34,7 +34,7 @@ def cloud() -> Cloud:
 
 @pytest.fixture(scope="module")
 def sh(cloud: Cloud) -> Iterator[Sh]:
-    yield Sh(lab.up(cloud, name=lab_name("packets")))
+    yield Sh(lab.up(cloud, name=lab_name("packets"), with_server=True))
     lab.down(lab_name("packets"))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from floatway.lab import enter, lab
+from floatway.lab import enter, lab, served
 from floatway.lab.world import observe_world
 from floatway.model.load import load_cloud
 from floatway.trace.question import Question
@@ -95,8 +95,9 @@ CHOSEN = DAMAGES if os.environ.get("FLOATWAY_TEST_PROFILE") == "long" else QUICK
 
 @pytest.fixture(params=CHOSEN)
 def broken(request: pytest.FixtureRequest) -> Iterator[lab.Lab]:
-    raised = lab.up(load_cloud(REFERENCE), name=NAME)
+    raised = lab.up(load_cloud(REFERENCE), name=NAME, with_server=True)
     try:
+        assert served.pause(raised.nodes[HOST], stop=True), "there is no agent, who would mend it"
         sh(raised, HOST, DAMAGES[request.param], must=True)
         yield raised
     finally:
