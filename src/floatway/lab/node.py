@@ -177,7 +177,7 @@ def inits(lab: str) -> Iterator[int]:
                 yield int(entry.name)
 
 
-def kill(pid: int, seconds: float = 10.0) -> None:
+def kill(pid: int, seconds: float = 60.0) -> None:
     """Kill an init, and with it its machine; wait until it is gone. Raises LabError when it stays."""
     try:
         fd = os.pidfd_open(pid)
