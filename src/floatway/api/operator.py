@@ -24,6 +24,7 @@ from floatway.api.http import NO_CONTENT, Request, Response
 from floatway.control.caller import Caller
 from floatway.control.decide.host_keys import JOINING_SECONDS
 from floatway.control.decide.load import load
+from floatway.control.entities import Agent
 from floatway.control.errors import ApiError, bad_request, forbidden
 from floatway.control.view import cloud_view
 from floatway.model.cloud import Cloud
@@ -107,12 +108,16 @@ class Operator:
 
     async def _wait(self, request: Request, caller: Caller) -> Response:
         asked = urllib.parse.parse_qs(request.query)
-        newest = (await self._engine.read()).revision
+        model = await self._engine.read()
+        newest = model.revision
         revision = _number(asked, "revision", newest)
         if revision > newest:
             raise bad_request("HTTPBadRequest", f"Revision {revision:g} is still to come: the newest is {newest}.")
         timeout = min(_number(asked, "timeout", _WAIT), _LONGEST)
         hosts = asked.get("host") if caller.is_admin else None
+        for host in hosts or ():
+            if host not in self._hub.presences and not model.find(Agent, "host", host):
+                raise ApiError(404, "HostNotFound", f"No agent of host {host} was ever heard.")
         late = await self._hub.reached(int(revision), timeout, hosts)
         document: dict[str, Any] = {"revision": int(revision), "applied": not late}
         if caller.is_admin:

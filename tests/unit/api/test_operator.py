@@ -64,6 +64,7 @@ async def world() -> AsyncIterator[World]:
         network = network_of(draft)
         subnet_of(draft, network)
         agent_of(draft, "h1")
+        agent_of(draft, "h2")
         return port_of(draft, network, ADMIN, device_owner="compute:a", binding_host_id="h1")
 
     yield World(engine, hub, (await engine.write(decide)).result)
@@ -142,5 +143,13 @@ def test_a_revoked_host_is_let_go() -> None:
         assert (await here.ask("DELETE", "hosts/h1/key"))[0] == 204
         assert stream.closed and "h1" not in here.hub.presences
         assert await here.refused("DELETE", "hosts/h1/key") == 404
+
+    run(story)
+
+
+def test_waiting_for_a_host_that_nobody_knows_is_no_success() -> None:
+    async def story(here: World) -> None:
+        assert await here.refused("GET", "wait?host=h1&host=h9&timeout=0") == 404
+        assert (await here.ask("GET", "wait?host=h1&timeout=0"))[0] == 200, "known, though no agent of it is connected"
 
     run(story)
