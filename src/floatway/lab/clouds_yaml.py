@@ -15,6 +15,7 @@ __all__ = ["remove", "write"]
 
 MARK = "# Written by: floatway lab up. Taken away by: floatway lab down."
 CLOUD = "floatway"
+SYSTEM = Path("/etc/openstack/clouds.yaml")
 
 
 def text(name: str, server: Server, more: Mapping[str, str]) -> str:
@@ -42,8 +43,7 @@ def write(name: str, server: Server, more: Mapping[str, str]) -> str:
     own.chmod(0o644)
     home, user = _home()
     theirs = home / ".config" / "openstack" / "clouds.yaml"
-    system = Path("/etc/openstack/clouds.yaml")
-    if (theirs.exists() and not _ours(theirs, name)) or (system.exists() and not theirs.exists()):
+    if (theirs.exists() and not _ours(theirs, name)) or (SYSTEM.exists() and not theirs.exists()):
         return f"export OS_CLIENT_CONFIG_FILE={own} OS_CLOUD={CLOUD}"
     made = [parent for parent in (home / ".config", theirs.parent) if not parent.exists()]
     theirs.parent.mkdir(parents=True, exist_ok=True)
