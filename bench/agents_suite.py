@@ -137,7 +137,9 @@ def host_of(floating_ips: int, tell: Callable[[str], None]) -> Iterator[Host]:
         cloud,
         servers={alive.id: alive},
         ports={key: port for key, port in cloud.ports.items() if key not in away},
-        floating_ips={key: fip for key, fip in cloud.floating_ips.items() if fip.port_id not in away},
+        # a gateway brings ports of the server's own making, with addresses that the cloud's ports are to have
+        routers={key: msgspec.structs.replace(one, external_gateway_info=None) for key, one in cloud.routers.items()},
+        floating_ips={},
     )
     lab.down(LAB)
     try:
