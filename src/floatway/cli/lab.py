@@ -208,6 +208,8 @@ def said_of(node: "NodeStatus") -> str:
     health = click.style("up", fg="green") if node.alive else click.style("dead", fg="red")
     if node.open_vswitch is not None:
         health += ", Open vSwitch runs" if node.open_vswitch else click.style(", Open vSwitch is dead", fg="red")
+    if node.agent is not None:
+        health += ", agent follows" if node.agent else click.style(", its agent is away", fg="red")
     addresses = "".join(f"  {address}" for address in node.fixed_ips)
     addresses += "".join(f"  floating {address}" for address in node.floating_ips)
     return f"{health}{f'  on {node.host}' if node.host else ''}{addresses}"

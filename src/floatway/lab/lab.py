@@ -47,13 +47,15 @@ class Lab(msgspec.Struct, frozen=True):
 
 
 class NodeStatus(msgspec.Struct, frozen=True):
-    """One machine: does it live, does its Open vSwitch (None: has none), which addresses has it."""
+    """One machine: does it live, does its Open vSwitch (None: has none), does its agent follow the server (None: there is none),
+    which addresses has it."""
 
     name: str
     role: Role
     pid: int
     alive: bool
     open_vswitch: bool | None = None
+    agent: bool | None = None
     host: str = ""
     fixed_ips: tuple[str, ...] = ()
     floating_ips: tuple[str, ...] = ()
@@ -72,7 +74,9 @@ class LabStatus(msgspec.Struct, frozen=True):
     @property
     def healthy(self) -> bool:
         """Does everything live that should?"""
-        return self.serving is not False and all(one.alive and one.open_vswitch is not False for one in self.nodes)
+        return self.serving is not False and all(
+            one.alive and one.open_vswitch is not False and one.agent is not False for one in self.nodes
+        )
 
 
 def up(cloud: Cloud, *, name: str = "default", progress: Progress = lambda _: None, with_server: bool = False) -> Lab:
@@ -165,6 +169,7 @@ def cloud_of(name: str = "default") -> Cloud:
 def status(name: str = "default") -> LabStatus:
     """How the lab's machines are. Raises LabError when there is no such lab."""
     lab, cloud = load(name), cloud_of(name)
+    following = served.following(lab.server) if lab.server is not None and lab.server.alive else None
     found: list[NodeStatus] = []
     for name_, one in lab.nodes.items():
         server = cloud.servers.get(one.id) if one.role == "instance" else None
@@ -176,6 +181,7 @@ def status(name: str = "default") -> LabStatus:
                 pid=one.pid,
                 alive=one.alive,
                 open_vswitch=ovs.running(one) if one.role == "compute" and one.alive else None,
+                agent=one.name in following if following is not None and one.role == "compute" else None,
                 host=server.host if server else "",
                 fixed_ips=tuple(fixed.ip_address for port in ports for fixed in port.fixed_ips),
                 floating_ips=tuple(

@@ -24,7 +24,7 @@ from floatway.lab.node import Node, start_time
 from floatway.model.cloud import Cloud
 from floatway.model.resources import Host
 
-__all__ = ["VAR", "Server", "load", "pause", "start_agent", "start_server", "stop", "view", "wait_active"]
+__all__ = ["VAR", "Server", "following", "load", "pause", "start_agent", "start_server", "stop", "view", "wait_active"]
 
 VAR = Path("/var/lib/floatway/lab")
 PORT = 9696
@@ -184,6 +184,16 @@ def view(server: Server) -> Cloud:
         LabError: the server does not answer.
     """
     return msgspec.convert(ask(server.url, "GET", "/floatway/v1/cloud")["cloud"], Cloud)
+
+
+def following(server: Server) -> frozenset[str]:
+    """The hosts whose agents follow the server.
+
+    Raises:
+        LabError: the server does not answer.
+    """
+    hosts = ask(server.url, "GET", "/floatway/v1/hosts")["hosts"]
+    return frozenset(one["host"] for one in hosts if one["connected"])
 
 
 def wait_active(server: Server, cloud: Cloud) -> None:
