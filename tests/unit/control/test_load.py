@@ -7,7 +7,7 @@ import pytest
 
 from control_cloud import ADMIN, a_draft, later, network_of, port_of, refused
 from floatway.control import entities as e
-from floatway.control.decide import owners, ports
+from floatway.control.decide import floatingips, owners, ports
 from floatway.control.decide.load import load
 from floatway.control.draft import Draft
 from floatway.control.view import cloud_view
@@ -103,3 +103,20 @@ def test_what_is_loaded_is_the_apis_to_change() -> None:
     port = next(port for port in draft.all(e.Port) if port.device_owner == "compute:nova")
     ports.update(draft, ADMIN, port, {"name": "renamed"})
     assert draft.need(e.Port, port.id).name == "renamed"
+
+
+def test_what_the_rules_made_for_themselves_makes_room() -> None:
+    draft = loaded()
+    (gateway,) = [port for port in draft.all(e.Port) if port.device_owner == owners.AGENT_GATEWAY]
+    (floating_ip,) = draft.all(e.FloatingIp)
+    floatingips.update(draft, ADMIN, floating_ip, {"port_id": None})
+    draft = later(draft)
+    assert draft.get(e.Port, gateway.id) is None
+    port = next(port for port in draft.all(e.Port) if port.device_owner == "compute:nova")
+    floatingips.update(draft, ADMIN, draft.need(e.FloatingIp, floating_ip.id), {"port_id": port.id})
+    draft = later(draft)
+    (another,) = [one for one in draft.all(e.Port) if one.device_owner == owners.AGENT_GATEWAY]
+    assert another.id != gateway.id
+    draft.put(msgspec.structs.replace(another, fixed_ips=gateway.fixed_ips))  # by chance, the very address
+    load(draft, REFERENCE, {})
+    assert [one.id for one in draft.all(e.Port) if one.device_owner == owners.AGENT_GATEWAY] == [gateway.id]

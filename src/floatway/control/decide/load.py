@@ -79,11 +79,10 @@ def load(draft: Draft, cloud: Cloud, remove: Mapping[str, Collection[str]]) -> N
         _port(draft, port)
     for floating_ip in cloud.floating_ips.values():
         _floating_ip(draft, floating_ip)
-    for router in cloud.routers.values():
-        dvr_ports.sync_snat_ports(draft, draft.need(e.Router, router.id))
-    for floating_ip in cloud.floating_ips.values():
-        entity = draft.need(e.FloatingIp, floating_ip.id)
-        dvr_ports.sync_floating_ip(draft, entity, dvr_ports.host_of(draft, entity))
+    for entity in list(draft.all(e.Router)):
+        dvr_ports.sync_snat_ports(draft, entity)
+    for leads in list(draft.all(e.FloatingIp)):
+        dvr_ports.sync_floating_ip(draft, leads, dvr_ports.host_of(draft, leads))
 
 
 def _put(draft: Draft, entity: S) -> S:
@@ -235,10 +234,16 @@ def _holder(
     _put(draft, port)
 
 
+_OF_THE_RULES: Final = frozenset({owners.CENTRALIZED_SNAT, owners.AGENT_GATEWAY})
+"""Ports that the rules make for themselves, with any address: they make room."""
+
+
 def _free(draft: Draft, port_id: str, addresses: tuple[e.FixedIp, ...]) -> None:
     for ip in addresses:
         for other in draft.find(e.Port, "address", (ip.subnet_id, ip.ip_address)):
-            if other.id != port_id:
+            if other.id != port_id and other.device_owner in _OF_THE_RULES:
+                ports.delete(draft, ADMIN, other, l3_check=False)
+            elif other.id != port_id:
                 raise conflict(
                     "IpAddressAlreadyAllocated",
                     f"IP address {ip.ip_address} already allocated in subnet {ip.subnet_id}, to port {other.id}",
@@ -254,6 +259,10 @@ def _port(draft: Draft, one: r.Port) -> None:
     device_id = one.device_id
     if one.device_owner == owners.AGENT_GATEWAY:
         device_id = next((a.id for a in draft.find(e.Agent, "type_host", ("L3 agent", one.binding_host_id))), "")
+    if one.device_owner == owners.AGENT_GATEWAY:  # a host has one way out of a network
+        for other in draft.find(e.Port, "owner", (one.network_id, owners.AGENT_GATEWAY)):
+            if other.id != one.id and other.binding_host_id == one.binding_host_id:
+                ports.delete(draft, ADMIN, other, l3_check=False)
     known = draft.get(e.Port, one.id)
     port = e.Port(
         id=one.id,
