@@ -207,6 +207,29 @@ def test_a_bundle_deletes_strictly_and_adds() -> None:
         assert any("udp" in line for line in shown()), "a refused bundle changes nothing"
 
 
+def test_a_bundle_speaks_of_ports_by_name() -> None:
+    """Few names become numbers on the way; many, or one that is not there, are left to ovs-ofctl."""
+    start_ovs()
+
+    def flow(port: str) -> Flow:
+        match = f'in_port="{port}"'
+        return Flow(bridge="br-int", table=25, priority=2, match=match, actions=f'output:"{port}"', cookie=0xF10A7)
+
+    many = [OvsPort(bridge="br-int", name=f"qr-{number:02}", type="internal", tag=1) for number in range(70)]
+    with HostConnection() as conn:
+        do(conn, OvsTransaction(ops=(BridgeSet(bridge=BR_INT), *(PortSet(port=port) for port in many))))
+        for flows in ([flow(many[0].name)], [flow(port.name) for port in many]):
+            do(conn, OfBundle(bridge="br-int", add=tuple(flows)))
+            shown = sh("ovs-ofctl -O OpenFlow14 --names --no-stats dump-flows br-int table=25").splitlines()
+            assert {line.strip() for line in shown} == {
+                f"cookie=0xf10a7, table=25, priority=2,{one.match} actions={one.actions}" for one in flows
+            }
+        do(conn, OfBundle(bridge="br-int", delete=(flow("qr-00"), flow("qr-07"))))
+        assert "qr-00" not in (left := sh("ovs-ofctl -O OpenFlow14 --names dump-flows br-int")) and "qr-01" in left
+        with pytest.raises(StepFailed, match="qr-99"):
+            do(conn, OfBundle(bridge="br-int", add=(flow("qr-99"),)))
+
+
 def test_forgetting_a_connection() -> None:
     with HostConnection() as conn:
         do(conn, NetnsAdd(name=ROUTER))

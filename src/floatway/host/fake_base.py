@@ -5,7 +5,7 @@ from typing import TypeVar, cast
 
 import msgspec
 
-from floatway.host.losses import flow_ports
+from floatway.host.flow_ports import flow_ports
 from floatway.host.ownership import LEARN_COOKIE
 from floatway.host.records import Flow, OvsPort, Record
 from floatway.host.state import HostState, Key

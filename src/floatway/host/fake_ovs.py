@@ -3,7 +3,7 @@ leaves the flows that named it with a bare number."""
 
 from floatway.host.fake_base import Tables, unname
 from floatway.host.fake_ip import remove_link
-from floatway.host.losses import flow_ports
+from floatway.host.flow_ports import flow_ports
 from floatway.host.records import Flow, Link, OvsBridge, OvsPort
 from floatway.host.steps import BridgeDelete, BridgeSet, OfBundle, OvsOp, PortDelete, PortSet
 

@@ -11,10 +11,11 @@ A plan that deletes must put back what it still wants of these.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 import msgspec
 
+from floatway.host.flow_ports import flows_naming
 from floatway.host.records import Address, Flow, Link, Neighbour, OvsBridge, OvsPort, Record, Route, Sysctl
 from floatway.host.state import HostState, apart, differing
 from floatway.net.address import interface
@@ -196,22 +197,3 @@ def _behind_addresses(
     perhaps += (n for n in have.table(Neighbour).values() if (n.netns, n.link) in flushed)
     # what is not wanted is no loss: it is deleted first
     return tuple(one for one in dict.fromkeys(perhaps) if want.get(type(one), *one.key) is not None), frozenset(flushed)
-
-
-_WORD = re.compile(r'"([^"]+)"|(?:in_port=|output:)([A-Za-z][A-Za-z0-9]*)(?![\w\[])')
-_RESERVED = frozenset({"LOCAL", "IN_PORT", "CONTROLLER", "NORMAL", "FLOOD", "ALL", "ANY", "TABLE", "NONE"})
-
-
-def flows_naming(flows: Iterable[Flow], names: Collection[str]) -> list[Flow]:
-    """Those that speak of any of these ports. A look for the bare text first: it is ten times quicker than taking a flow apart."""
-    return [
-        flow
-        for flow in flows
-        if any(name in flow.match or name in flow.actions for name in names) and not flow_ports(flow).isdisjoint(names)
-    ]
-
-
-def flow_ports(flow: Flow, *, match_only: bool = False) -> set[str]:
-    """The port names a flow's match and actions speak of; a name without special characters stands without quotes."""
-    text = flow.match if match_only else f"{flow.match} {flow.actions}"
-    return {quoted or bare for quoted, bare in _WORD.findall(text)} - _RESERVED

@@ -13,7 +13,8 @@ from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
-from floatway.host.losses import flow_ports, setting_device
+from floatway.host.flow_ports import flow_ports
+from floatway.host.losses import setting_device
 from floatway.host.records import (
     Address,
     Chain,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from floatway.host.change import Change, by_bridge, ip_steps
-from floatway.host.losses import flow_ports, flows_naming
+from floatway.host.flow_ports import flow_ports, flows_naming
 from floatway.host.records import Flow, Link, OvsBridge, OvsPort
 from floatway.host.steps import (
     BridgeDelete,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from floatway.host.losses import flow_ports
+from floatway.host.flow_ports import flow_ports
 from floatway.host.ownership import COOKIE
 from floatway.host.records import Address, Chain, Flow, Ipset, Link, Neighbour, OvsBridge, OvsPort, Route, Rule
 from floatway.host.rules import jump_target, set_names

@@ -186,6 +186,15 @@ class Ovsdb:
                     f"port {row['name']}: {row['error']}; see: ovs-vsctl get Interface {row['name']} error"
                 )
 
+    def port_numbers(self, names: Iterable[str]) -> dict[str, int]:
+        """The OpenFlow port numbers of those of these ports that have one. Raises OvsdbError."""
+        asked = [["name", "==", name] for name in names]
+        ops: list[Row] = [
+            {"op": "select", "table": "Interface", "where": [one], "columns": ["name", "ofport"]} for one in asked
+        ]
+        rows = [row for result in (self.transact(ops) if ops else ()) for row in result["rows"]]
+        return {row["name"]: row["ofport"] for row in rows if isinstance(row["ofport"], int) and row["ofport"] > 0}
+
     def _wait(self, wanted: int) -> None:
         deadline = time.monotonic() + _TIMEOUT
         while self._cur_cfg < wanted:
