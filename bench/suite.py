@@ -208,8 +208,7 @@ def first_reply(address: str, patience: float) -> int:
         sequence = 0
         while time.monotonic() < deadline:
             sequence = (sequence + 1) & 0xFFFF
-            bare = struct.pack("!BBHHH", 8, 0, 0, identifier, sequence)
-            pinger.sendto(bare[:2] + struct.pack("!H", _sum(bare)) + bare[4:], (address, 0))
+            pinger.sendto(echo(identifier, sequence), (address, 0))
             until = time.monotonic() + POLL_SECONDS
             heard = 0
             while (left := until - time.monotonic()) > 0:
@@ -227,6 +226,12 @@ def first_reply(address: str, patience: float) -> int:
             elif time.monotonic() - last > 0.2:
                 silent_since = last
     raise SystemExit(f"{address} did not answer within {patience} s")
+
+
+def echo(identifier: int, sequence: int) -> bytes:
+    """An echo request without data (RFC 792)."""
+    bare = struct.pack("!BBHHH", 8, 0, 0, identifier, sequence)
+    return bare[:2] + struct.pack("!H", _sum(bare)) + bare[4:]
 
 
 def _sum(data: bytes) -> int:

@@ -68,7 +68,8 @@ class HostHands:
 
     async def damaged(self) -> None:
         """Return when something was touched."""
-        self._touched |= await self._watch.next()
+        heard = await self._watch.next()
+        self._touched |= heard  # two lines: "x |= await" reads x before it waits, and mend() comes meanwhile
 
     async def _run(self, act: Callable[[], Outcome]) -> Outcome:
         with self._watch.ours() as did:
