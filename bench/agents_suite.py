@@ -66,7 +66,7 @@ class Host:
             turning = pool.submit(enter.call, self.lab.nodes[node], turn, address, until, 20.0)
             time.sleep(LONG + 0.3)
             began = change()
-            heard = int(turning.result())
+            _, heard = turning.result()
         # the first to be lost may have been on its way already: a round trip takes 20 ms where vswitchd has 1,000 ports to poll
         return max(0.0, (heard - began) / 1e6)
 
@@ -89,9 +89,10 @@ def round_trips(address: str, count: int) -> list[float]:
         return taken
 
 
-def turn(address: str, until: bool, patience: float) -> int:
-    """When ``address`` first does what it has not done for ``LONG`` seconds: monotonic nanoseconds. Sent and heard by two threads, so
-    that an answer is timed when it comes."""
+def turn(address: str, until: bool, patience: float) -> tuple[int, int]:
+    """When ``address`` first does what it has not done for ``LONG`` seconds: when that request was sent and when its reply was heard (of
+    a request that is lost: the former twice), in monotonic nanoseconds. Sent and heard by two threads, so that an answer is timed when
+    it comes."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
     sock.settimeout(0.05)
     identifier = threading.get_native_id() & 0xFFFF
@@ -126,7 +127,8 @@ def turn(address: str, until: bool, patience: float) -> int:
             last = max(heard.values(), default=begin)
             if until:
                 if settled and last > settled:
-                    return min(at for at in heard.values() if at > settled)
+                    first = min((at, number) for number, at in heard.items() if at > settled)
+                    return sent[first[1]], first[0]
                 if not settled and now - last > LONG * 1e9:
                     settled = now
             else:
@@ -134,7 +136,7 @@ def turn(address: str, until: bool, patience: float) -> int:
                     settled = now
                 lost = [at for number, at in sent.items() if at > settled and number not in heard and now - at > 150e6]
                 if settled and lost:
-                    return min(lost)
+                    return min(lost), min(lost)
         raise SystemExit(f"{address} did not turn within {patience} s")
     finally:
         stop.set()
@@ -281,16 +283,15 @@ def rules(host: Host, size: int, runs: int = 5) -> Iterator[Figure]:
 
 
 PROBE = "probe"
-"""A namespace of the compute machine that stands in for an instance."""
+"""A namespace of the compute machine that stands in for an instance; and the host's end of its device before it is plugged in."""
 
 
 def instance(host: Host, port: dict[str, Any], length: int, gateway: str, mac: str = "") -> None:
-    """An instance, all but plugged: its device and the host's end of it are both in the namespace. ``mac``: the gateway's, known."""
+    """An instance, all but plugged: the host's end of its device has another name yet. ``mac``: the gateway's, known."""
     known = f"ip -n {PROBE} neigh replace {gateway} lladdr {mac} dev eth0 nud permanent" if mac else ""
-    tap = f"tap{port['id'][:11]}"
     address = port["fixed_ips"][0]["ip_address"]
     script = f"""ip netns del {PROBE} 2>/dev/null; ip netns add {PROBE}
-        ip -n {PROBE} link add {tap} type veth peer name eth0 address {port["mac_address"]} mtu 1450
+        ip link add {PROBE} type veth peer name eth0 address {port["mac_address"]} mtu 1450 netns {PROBE}
         ip netns exec {PROBE} ethtool -K eth0 tx off >/dev/null
         ip -n {PROBE} link set eth0 up
         ip -n {PROBE} address add {address}/{length} dev eth0
@@ -300,11 +301,10 @@ def instance(host: Host, port: dict[str, Any], length: int, gateway: str, mac: s
 
 
 def plug_in(tap: str) -> int:
-    """Move the host's end of it to the host: monotonic nanoseconds of just before."""
+    """Give it the name that the agent waits for, and set it up: monotonic nanoseconds of just before."""
     began = time.monotonic_ns()
-    script = f"link set {tap} netns 1\n"
-    subprocess.run(["ip", "-n", PROBE, "-batch", "-"], input=script, text=True, check=True)
-    subprocess.run(["ip", "link", "set", tap, "up"], check=True)
+    script = f"link set {PROBE} name {tap}\nlink set {tap} up\n"
+    subprocess.run(["ip", "-batch", "-"], input=script, text=True, check=True)
     return began
 
 
@@ -337,17 +337,19 @@ def plugs(host: Host, size: int, runs: int = 5) -> Iterator[Figure]:
             time.sleep(LONG + 0.5)
             watching = pool.submit(watch)
             began = enter.call(host.lab.nodes[HOST], plug_in, f"tap{port['id'][:11]}")
-            heard = int(answers.result())
+            asked, heard = answers.result()
             watching.result()
         reached.append((heard - began) / 1e6)
         active.append((seen[0] - began) / 1e6)
-        between.append((seen[0] - heard) / 1e6)
+        between.append((seen[0] - asked) / 1e6)
         enter.run(host.lab.nodes[HOST], ["ip", "netns", "del", PROBE])
         host.change("DELETE", f"ports/{port['id']}")
         wait_applied(host.url)
     yield figure("agents", f"port plugged, first ping of the gateway; {size} ports", reached, 25)
     yield figure("agents", f"port plugged, ACTIVE in the API; {size} ports", active, 30)
-    yield figure("agents", f"… that is so long after the first ping; {size} ports", between, 5)
+    yield figure(
+        "agents", f"… that is so long after the sending of the first ping that is answered; {size} ports", between, 5
+    )
 
 
 def routers(host: Host, size: int, runs: int = 5) -> Iterator[Figure]:
@@ -374,7 +376,7 @@ def routers(host: Host, size: int, runs: int = 5) -> Iterator[Figure]:
             time.sleep(LONG + 0.5)
             began, _ = host.change("PUT", f"routers/{router}/add_router_interface", {"subnet_id": subnet["id"]})
             host.change("PUT", f"routers/{router}", {"router": {"external_gateway_info": {"network_id": external}}})
-            answered.append((int(answers.result()) - began) / 1e6)
+            answered.append((answers.result()[1] - began) / 1e6)
         host.change("PUT", f"routers/{router}/remove_router_interface", {"subnet_id": subnet["id"]})
         for path in (f"routers/{router}", f"ports/{port['id']}", f"networks/{network}"):
             host.change("DELETE", path)

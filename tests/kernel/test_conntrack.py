@@ -7,10 +7,11 @@ import subprocess
 import pytest
 
 from floatway.host.commands import commands
-from floatway.host.steps import ConntrackDelete, Plan
+from floatway.host.steps import ConntrackDelete, Plan, Restore
 from floatway.linux import conntrack
 from floatway.linux.connection import HostConnection
 from floatway.linux.execute import execute
+from floatway.linux.iptables import Restoring
 from kernel.support import sh
 
 pytestmark = pytest.mark.kernel
@@ -75,3 +76,29 @@ def test_several_namespaces_at_once() -> None:
         ]
         execute(conn, Plan(steps=tuple(steps)))
     assert table("one") == table("two") == []
+
+
+def test_connections_that_began_while_somebody_else_wrote_rules_are_forgotten_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In the host's own namespace the generation of the rules may be moved by others: then ours may not have been in yet."""
+    keep = "conntrack -I -p udp -s 10.0.0.1 -d 10.0.0.2 --sport 5 --dport 6 -t 600"
+    ends: list[bool] = []
+
+    def end(self: Restoring) -> bool:
+        sh(keep)
+        self._going.result()
+        ends.append(len(ends) == 1)
+        return ends[-1]
+
+    monkeypatch.setattr(Restoring, "end", end)
+    steps = (
+        Restore(netns="", text="*filter\n:ours - [0:0]\nCOMMIT\n", chains=()),
+        ConntrackDelete(netns="", direction="orig-src", address="10.0.0.1", zone=None),
+    )
+    with HostConnection() as conn:
+        sh(keep)
+        execute(conn, Plan(steps=steps))
+        assert table("") == [] and ends == [False]
+        execute(conn, Plan(steps=steps))
+        assert len(table("")) == 1 and ends == [False, True], "nobody wrote: once is enough"

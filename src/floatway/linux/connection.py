@@ -46,6 +46,12 @@ class NetnsHandle:
             return Socket(NETLINK_NETFILTER)
 
     @cached_property
+    def conntrack(self) -> Socket:
+        """Another one, to walk the table of connections with (10 ms) while something else is asked."""
+        with netns.inside(self.fd):
+            return Socket(NETLINK_NETFILTER)
+
+    @cached_property
     def packet(self) -> socket.socket:
         """A packet socket to send from; it receives nothing. Kept, since closing one costs the kernel a grace period (10 ms)."""
         with netns.inside(self.fd):
@@ -53,7 +59,7 @@ class NetnsHandle:
 
     def close(self) -> None:
         """Give back everything that would keep the namespace alive."""
-        for name in ("route", "netfilter", "packet"):
+        for name in ("route", "netfilter", "conntrack", "packet"):
             if (sock := self.__dict__.pop(name, None)) is not None:
                 sock.close()
         if self.fd >= 0:

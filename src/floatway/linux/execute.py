@@ -4,10 +4,10 @@ A step that fails stops the plan: what was done stays, what was not is found by 
 since a half-done plan never leaves a dangling reference (law L2) and the next reconcile goes on from there (law L9).
 """
 
-from collections.abc import Iterator
-from concurrent.futures import Future
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import wait
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from floatway.host.commands import commands
 from floatway.host.ownership import is_our_netns
@@ -25,61 +25,117 @@ from floatway.host.steps import (
     Step,
     SysctlWrite,
 )
-from floatway.linux import conntrack, ipops, ipset, iptables, netns, openflow, ovsdb_ops, spawn, sysctl
+from floatway.linux import conntrack, ipops, ipset, iptables, netns, openflow, ovsdb_ops, sysctl
 from floatway.linux.announce import announce
 from floatway.linux.connection import HostConnection
 from floatway.linux.errors import LinuxError, StepFailed
 from floatway.linux.rtwrite import loopback_up
 
-_BESIDE = (Ip, Announce, ConntrackDelete)
-"""What may go on while a tool that has done its work takes its time to end."""
-
 
 def execute(conn: HostConnection, plan: Plan) -> None:
     """Run all steps in order. Raises StepFailed with the command a person would type to see the failure again."""
-    ending: list[tuple[Restore, Future[str]]] = []
+    going = _Going(conn)
     try:
-        for steps in _batches(plan.steps):
-            first = steps[0]
-            if ending and not isinstance(first, _BESIDE):
-                _end(ending)
-            if len(steps) == 1 and isinstance(first, Restore) and is_our_netns(first.netns):
-                with _failure_of(first):
-                    ending.append((first, iptables.start_restore(conn, first.netns, first.text)))
-                if ending[-1][1].done():
-                    _end(ending)
-            elif isinstance(first, ConntrackDelete):
-                _forget_connections(conn, [step for step in steps if isinstance(step, ConntrackDelete)])
+        for steps, after in pairwise([*_groups(plan.steps), ()]):
+            going.end_before(steps[0])
+            if restores := [step for step in steps if isinstance(step, Restore)]:
+                going.restore(restores, [step for step in after if isinstance(step, ConntrackDelete)])
+            elif deletions := [step for step in steps if isinstance(step, ConntrackDelete)]:
+                going.forget(deletions)
+            elif bundles := [step for step in steps if isinstance(step, OfBundle)]:
+                _bundle(conn, bundles)
             else:
-                spawn.parallel(lambda step: execute_step(conn, step), steps)
+                for step in steps:
+                    with _failure_of(step):
+                        _run(conn, step)
     finally:
-        _end(ending)
+        going.end()
 
 
-def _end(ending: "list[tuple[Restore, Future[str]]]") -> None:
-    """Wait for the tools that are about to end."""
-    while ending:
-        step, future = ending.pop()
-        with _failure_of(step):
-            future.result()
-
-
-def _batches(steps: tuple[Step, ...]) -> Iterator[list[Step]]:
-    """Neighbouring steps that do not see each other may run at the same time: restores of different namespaces, and forgetting
-    connections, for which the kernel walks its whole table each time."""
-    for kind, group in groupby(steps, key=type):
-        together = list(group)
-        restores = {step.netns for step in together if isinstance(step, Restore)}
-        if kind is ConntrackDelete or len(restores) == len(together):
-            yield together
+def _groups(steps: tuple[Step, ...]) -> Iterator[tuple[Step, ...]]:
+    """Neighbouring steps that do not see each other go together: restores of different namespaces, bundles of different bridges, and
+    forgetting connections, for which the kernel walks its whole table each time."""
+    for _, neighbours in groupby(steps, key=type):
+        group = tuple(neighbours)
+        places = {_place(step) for step in group}
+        if None not in places and (len(places) == len(group) or isinstance(group[0], ConntrackDelete)):
+            yield group
         else:
-            yield from ([step] for step in together)
+            yield from ((step,) for step in group)
 
 
-def execute_step(conn: HostConnection, step: Step) -> None:
-    """Run one step. Raises StepFailed."""
-    with _failure_of(step):
-        _run(conn, step)
+def _place(step: Step) -> str | None:
+    match step:
+        case Restore(netns=place) | ConntrackDelete(netns=place) | OfBundle(bridge=place):
+            return place
+        case _:
+            return None
+
+
+class _Going:
+    """What has begun and not ended while a plan is executed: tools that have done their work and take their time to end."""
+
+    def __init__(self, conn: HostConnection) -> None:
+        self._conn = conn
+        self._restores: list[tuple[Restore, iptables.Restoring]] = []
+        self._seen: dict[str, conntrack.Seen] = {}
+        self._forgotten: list[ConntrackDelete] = []
+
+    def end_before(self, step: Step) -> None:
+        """End what cannot go on beside this step. In namespaces of ours nobody else writes rules, so that rules are known to be
+        there; elsewhere only what can be done again (:meth:`end`) may follow early."""
+        ours = all(is_our_netns(restore.netns) for restore, _ in self._restores)
+        if not (isinstance(step, ConntrackDelete) or (ours and isinstance(step, Ip | Announce))):
+            self.end()
+
+    def restore(self, steps: Sequence[Restore], then: Sequence[ConntrackDelete]) -> None:
+        """Restore all at once, with a first look at the connections that are forgotten ``then``; back when the rules are there."""
+        self._seen = {space: conntrack.look(self._conn, space) for space in _by_namespace(then)}
+        for step in steps:
+            with _failure_of(step):
+                self._restores.append((step, iptables.Restoring(self._conn, step.netns, step.text)))
+        for _, restoring in self._restores:
+            restoring.wait_rules()
+
+    def forget(self, steps: Sequence[ConntrackDelete]) -> None:
+        """Forget connections; those that began while a tool had not ended perhaps once more."""
+        for space, group in _by_namespace(steps).items():
+            with _failure_of(group[0]):
+                conntrack.forget(self._conn, group, self._seen.pop(space, None))
+        if self._restores:
+            self._forgotten += steps
+
+    def end(self) -> None:
+        """Wait for all of it. Raises StepFailed."""
+        alone = True
+        try:
+            while self._restores:
+                step, restoring = self._restores.pop()
+                with _failure_of(step):
+                    alone = restoring.end() and alone
+        finally:
+            wait(self._seen.values())
+            self._seen.clear()
+            forgotten, self._forgotten = self._forgotten, []
+        if not alone and forgotten:
+            self.forget(forgotten)
+
+
+def _by_namespace(steps: Iterable[ConntrackDelete]) -> dict[str, list[ConntrackDelete]]:
+    found: dict[str, list[ConntrackDelete]] = {}
+    for step in steps:
+        found.setdefault(step.netns, []).append(step)
+    return found
+
+
+def _bundle(conn: HostConnection, steps: Sequence[OfBundle]) -> None:
+    going = [(step, openflow.start_bundle(conn, step.bridge, step.delete, step.add)) for step in steps]
+    try:
+        for step, future in going:
+            with _failure_of(step):
+                future.result()
+    finally:
+        wait([future for _, future in going])
 
 
 @contextmanager
@@ -114,17 +170,11 @@ def _run(conn: HostConnection, step: Step) -> None:
             netns.delete(conn.netns_dir, name)
         case SysctlWrite(netns=space, settings=settings):
             _write(conn, space, settings)
-        case Restore(netns=space, text=text):
-            iptables.restore(conn, space, text)
         case IpsetRestore(netns=space, text=text):
             ipset.restore(conn, space, text)
         case OvsTransaction(ops=ops):
             conn.ovs_tables()  # connects anew if the server restarted meanwhile
             ovsdb_ops.apply(conn.ovsdb, ops)
-        case OfBundle(bridge=bridge, delete=delete, add=add):
-            openflow.bundle(conn, bridge, delete, add)
-        case ConntrackDelete():
-            conntrack.forget(conn, [step])
         case Announce(netns=space, dev=dev, address=address):
             announce(conn, space, dev, address)
 
@@ -137,12 +187,3 @@ def _write(conn: HostConnection, space: str, settings: tuple[tuple[str, str], ..
             failed = SysctlWrite(netns=space, settings=((name, value),))
             command = "; ".join(commands(failed))
             raise StepFailed(failed, command, error.strerror or str(error), error.errno or 0) from error
-
-
-def _forget_connections(conn: HostConnection, steps: list[ConntrackDelete]) -> None:
-    by_space: dict[str, list[ConntrackDelete]] = {}
-    for step in steps:
-        by_space.setdefault(step.netns, []).append(step)
-    for group in by_space.values():
-        with _failure_of(group[0]):
-            conntrack.forget(conn, group)

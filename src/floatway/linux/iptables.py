@@ -71,25 +71,31 @@ _RESTORE = ("iptables-restore", "--noflush", "-w")
 _POLL = 0.0003  # seconds
 
 
-def restore(conn: HostConnection, netns: str, text: str) -> None:
-    """One iptables-restore without flushing: all of a table in ``text`` at once or none. Raises ToolError."""
-    conn.run(_RESTORE, netns=netns, stdin=text)
+class Restoring:
+    """An iptables-restore that has begun. The kernel has its rules 10 ms before the tool ends: that waits for a grace period to close
+    its socket. Each COMMIT moves the namespace's generation by one, whoever made it."""
 
+    def __init__(self, conn: HostConnection, netns: str, text: str) -> None:
+        """Begin it."""
+        self._handle = conn.handle(netns)
+        self._before = generation(self._handle)
+        self._commits = text.splitlines().count("COMMIT")
+        self._going = spawn.start(_RESTORE, netns=netns, fd=self._handle.fd, stdin=text)
 
-def start_restore(conn: HostConnection, netns: str, text: str) -> "Future[str]":
-    """:func:`restore`, back as soon as the kernel has the rules: the tool then still waits 10 ms, a grace period, to close its socket.
+    def wait_rules(self) -> None:
+        """Until the kernel has the rules, if nobody else writes rules there; or until the tool has ended."""
+        while self._before is not None:
+            done, _ = wait([self._going], timeout=_POLL)
+            moved = self._moved()
+            if done or moved is None or moved >= self._commits:
+                return
+        wait([self._going])
 
-    Each COMMIT moves the namespace's generation by one, so this is for namespaces in which nobody else writes rules.
-    The result must be asked for: it raises ToolError.
-    """
-    handle = conn.handle(netns)
-    before = generation(handle)
-    commits = text.splitlines().count("COMMIT")
-    going = spawn.start(_RESTORE, netns=netns, fd=handle.fd, stdin=text)
-    while before is not None:
-        done, _ = wait([going], timeout=_POLL)
-        now = generation(handle)
-        if done or now is None or (now - before) % 2**32 >= commits:
-            return going
-    wait([going])
-    return going
+    def end(self) -> bool:
+        """Wait for the tool. Did nobody else write rules there meanwhile? Raises ToolError."""
+        self._going.result()
+        return self._before is None or self._moved() == self._commits
+
+    def _moved(self) -> int | None:
+        now = generation(self._handle)
+        return None if now is None or self._before is None else (now - self._before) % 2**32

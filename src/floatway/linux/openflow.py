@@ -4,6 +4,7 @@ A bundle (OpenFlow 1.4, section 6.9) is atomic and ordered: no packet sees the f
 """
 
 from collections.abc import Collection
+from concurrent.futures import Future
 from typing import Final
 
 from floatway.host.flow_ports import flow_ports, numbered
@@ -61,16 +62,15 @@ def bundle_line(verb: str, flow: Flow) -> str:
     return f"{verb} {','.join(words)}"
 
 
-def bundle(conn: HostConnection, bridge: str, delete: tuple[Flow, ...], add: tuple[Flow, ...]) -> None:
-    """Delete strictly, then add, in one bundle. Raises ToolError."""
-    names = set().union(*(flow_ports(flow) for flow in (*delete, *add)))
-    numbers = _numbers(conn, names)
+def start_bundle(conn: HostConnection, bridge: str, delete: tuple[Flow, ...], add: tuple[Flow, ...]) -> "Future[str]":
+    """Delete strictly, then add, in one bundle. The result must be asked for: it raises ToolError."""
+    numbers = _numbers(conn, set().union(*(flow_ports(flow) for flow in (*delete, *add))))
     spelling = "--names" if numbers is None else "--no-names"
     if numbers is not None:
         delete, add = (tuple(numbered(flow, numbers) for flow in flows) for flows in (delete, add))
     lines = [bundle_line("delete_strict", flow) for flow in delete] + [bundle_line("add", flow) for flow in add]
     argv = ["ovs-ofctl", *VERSION, spelling, "--bundle", "add-flows", _target(conn, bridge), "-"]
-    spawn.run(argv, stdin="\n".join(lines) + "\n")
+    return spawn.start(argv, stdin="\n".join(lines) + "\n")
 
 
 def _numbers(conn: HostConnection, names: Collection[str]) -> dict[str, int] | None:

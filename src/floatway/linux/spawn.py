@@ -6,7 +6,7 @@ that starts some returns a ``Later``, so that the tools work while the caller re
 
 import os
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
@@ -51,11 +51,3 @@ os.register_at_fork(after_in_child=pool.cache_clear)  # a fork has none of its p
 def start(argv: Sequence[str], *, netns: str = "", fd: int | None = None, stdin: str = "") -> "Future[str]":
     """:func:`run` on the pool."""
     return pool().submit(run, argv, netns=netns, fd=fd, stdin=stdin)
-
-
-def parallel(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """``[function(item) for item in items]`` on the pool; the first exception is raised."""
-    todo = list(items)
-    if len(todo) <= 1:
-        return [function(item) for item in todo]
-    return list(pool().map(function, todo))

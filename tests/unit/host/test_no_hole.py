@@ -1,6 +1,7 @@
 """The order of a plan never opens a hole: no frame passes unfiltered, no packet leaves untranslated, at any point of it."""
 
 from collections.abc import Callable
+from itertools import chain
 from random import Random
 
 from hypothesis import given
@@ -14,7 +15,7 @@ from floatway.model.cloud import Cloud
 from strategies import clouds
 from unit.host.damage import DAMAGES
 from unit.host.openings import carries, filters, spoofing_checks, unguarded_bridges, untranslated
-from unit.host.worlds import HOST, bare, compiled, done, small_cloud, walked
+from unit.host.worlds import HOST, bare, bundles_turned, compiled, done, small_cloud, walked
 
 CLOUD = small_cloud()
 DESIRED = compiled(CLOUD)
@@ -41,7 +42,8 @@ def test_no_frame_passes_unfiltered_and_no_packet_leaves_untranslated(before: Cl
     for start, goal in ((nothing, first), (have, want)):
         ports = secured(before, after) if start is have else secured(before)
         new = {b.name for b in goal.records(OvsBridge) if start.get(OvsBridge, b.name) is None}
-        for state in walked(start, plan(start, goal)):
+        steps = plan(start, goal)
+        for state in chain(walked(start, steps), walked(start, bundles_turned(steps))):
             assert [port for port in ports if carries(state, port) and not filters(state, port)] == []
             for port in ports:
                 known = [spoofing_checks(start, port)] if carries(start, port) else []

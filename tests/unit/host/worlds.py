@@ -1,6 +1,7 @@
 """Hosts for the plan's tests: compiled from small clouds, with the devices that others make and things of others around."""
 
 from collections.abc import Iterator
+from itertools import groupby
 
 import msgspec
 
@@ -11,7 +12,7 @@ from floatway.host.ownership import owned
 from floatway.host.plan import plan
 from floatway.host.records import Chain, Flow, Ipset, Link, Netns, OvsBridge, OvsPort, Route, Rule
 from floatway.host.state import HostState, diff
-from floatway.host.steps import Plan
+from floatway.host.steps import OfBundle, Plan
 from floatway.lab.sample import big_cloud
 from floatway.model.cloud import Cloud
 from floatway.model.resources import Host
@@ -94,3 +95,10 @@ def foreign_of(state: HostState) -> set[object]:
             now = msgspec.structs.replace(now, rules=tuple(r for r in now.rules if "neutron-" not in r))
         found.add(now)
     return found
+
+
+def bundles_turned(steps: Plan) -> Plan:
+    """The same plan with neighbouring bundles of several bridges the other way round: they run at the same time."""
+    groups = (list(group) for _, group in groupby(steps.steps, key=type))
+    turned = (step for group in groups for step in (reversed(group) if isinstance(group[0], OfBundle) else group))
+    return msgspec.structs.replace(steps, steps=tuple(turned))
