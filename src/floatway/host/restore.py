@@ -3,7 +3,8 @@
 One restore per namespace; in it each table changes at once or not at all. A user chain that is new, or changes much, is declared,
 which empties it, and filled: that is right whatever was in it. Of a chain that changes little only those rules are taken out, by
 their text, and put in, at their place; a chain that is not as thought refuses that. (One port among 200: 12 ms instead of 120; a
-rule that 200 ports lose: 30 ms instead of 230.)
+rule that 200 ports lose: 30 ms instead of 230.) A chain to which rules are only added is never emptied: once a rule is taken out, the
+kernel lets the commit of the next table wait for a grace period (10 to 20 ms).
 A built-in chain of a namespace of ours is flushed explicitly (``--noflush`` would not). In the root
 namespace's built-in chains only our jumps are taken out, one by one, and put back at the head.
 """
@@ -15,7 +16,7 @@ from floatway.host.records import Chain, Ipset
 from floatway.host.steps import IpsetRestore, Restore
 
 _LONG, _FEW = 4, 4
-"""A chain of so many rules is edited, if no more than a fourth of them change."""
+"""A chain of so many rules that loses some is edited, if no more than a fourth of them change."""
 TABLES = ("raw", "mangle", "filter", "nat", "security")
 
 
@@ -54,18 +55,22 @@ def chain_restore(
 
 def _edit(chain: Chain, before: Chain | None) -> list[str]:
     """The few lines that lead from ``before`` to the chain; none where filling it anew is as good, or the order changes too."""
-    if before is None or chain.name in BUILTIN_CHAINS or len(chain.rules) < _LONG:
+    if before is None or chain.name in BUILTIN_CHAINS:
         return []
     there, wanted = set(before.rules), set(chain.rules)
     out = [rule for rule in before.rules if rule not in wanted]
     into = [(number, rule) for number, rule in enumerate(chain.rules, 1) if rule not in there]
+    kept = [number for number, rule in enumerate(chain.rules, 1) if rule in there]
+    few = len(chain.rules) >= _LONG and len(out) + len(into) <= len(chain.rules) // _FEW
     unique = len(there) == len(before.rules) and len(wanted) == len(chain.rules)
-    if not unique or len(out) + len(into) > len(chain.rules) // _FEW:
+    if not unique or (out and not few):
         return []
-    if [rule for rule in before.rules if rule in wanted] != [rule for rule in chain.rules if rule in there]:
+    if [rule for rule in before.rules if rule in wanted] != [chain.rules[number - 1] for number in kept]:
         return []
+    last = kept[-1] if kept else 0
     taken = [f"-D {chain.name} {rule}" for rule in out]
-    return [*taken, *(f"-I {chain.name} {number} {rule}" for number, rule in into)]
+    put = [f"-I {chain.name} {number} {rule}" if number < last else f"-A {chain.name} {rule}" for number, rule in into]
+    return [*taken, *put]
 
 
 def _fill(netns: str, chain: Chain, before: Chain | None) -> list[str]:

@@ -28,6 +28,18 @@ def test_of_a_long_chain_only_the_change_is_written() -> None:
     ]
 
 
+def test_a_chain_that_only_gets_more_is_never_emptied() -> None:
+    """A rule that is taken out lets the next table's commit wait for a grace period."""
+    short = msgspec.structs.replace(LONG, rules=RULES[:2])
+    after = msgspec.structs.replace(LONG, rules=(RULES[9], RULES[0], RULES[8], *RULES[1:5]))
+    name = LONG.name
+    inside = [f"-I {name} 1 {RULES[9]}", f"-I {name} 3 {RULES[8]}"]
+    assert text(short, after) == [*inside, *(f"-A {name} {rule}" for rule in RULES[2:5])]
+    nothing = msgspec.structs.replace(LONG, rules=())
+    assert text(nothing, short) == [f"-A {name} {rule}" for rule in RULES[:2]]
+    assert text(short, nothing) == [f":{name} - [0:0]"]
+
+
 def test_what_is_not_known_is_filled_anew() -> None:
     assert text(None, LONG)[0] == f":{LONG.name} - [0:0]"
     assert len(text(None, LONG)) == 41
