@@ -49,8 +49,10 @@ def main() -> None:
 
     def note(figure: Figure) -> None:
         figures.append(figure)
+        counts = "".join(f"; {count} {noun}" for noun, count in figure.counts.items())
+        counts += "".join(f"; {name} {ms:.1f} ms" for name, ms in figure.phases_ms.items())
         tell(
-            f"{figure.bench}: {figure.what}: {figure.median_ms:.2f} ms (best {figure.best_ms:.2f}, {figure.runs} runs)"
+            f"{figure.bench}: {figure.what}: {figure.median_ms:.2f} ms (best {figure.best_ms:.2f}, {figure.runs} runs){counts}"
         )
 
     tell("the machine: what a process costs here")

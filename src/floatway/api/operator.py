@@ -128,13 +128,19 @@ class Operator:
             }
             document["late"] = [public(one) for one in late]
         if late:
-            said = "; ".join(_late(one) for one in late) if caller.is_admin else f"{len(late)} hosts are behind"
+            said = (
+                "; ".join(_late(one, follows=self._hub.follows(one)) for one in late)
+                if caller.is_admin
+                else f"{len(late)} hosts are behind"
+            )
             document["NeutronError"] = {"type": "NotApplied", "message": f"Not applied: {said}.", "detail": ""}
         return _json(document, 504 if late else 200)
 
 
-def _late(one: Presence) -> str:
+def _late(one: Presence, *, follows: bool) -> str:
     """Who is behind, and why as far as it is known."""
+    if not follows:
+        return f"no agent of {one.host} is connected; see there: systemctl status floatway-agent"
     said = f"{one.host} stands at revision {one.applied} of {one.concerned}"
     failed = [f"{what}: {why.reason}" for what, why in one.failures.items()]
     return f"{said} ({', '.join(failed)})" if failed else said

@@ -21,7 +21,7 @@ Exit status: 0 applied, 1 not in time (says who is behind and why), 2 bad input.
 @click.option(
     "--revision", type=click.IntRange(min=0), metavar="N", help="Wait for this revision; the newest if left out."
 )
-@click.option("--host", "hosts", multiple=True, metavar="HOST", help="Only for these hosts (administrators).")
+@click.option("--host", "hosts", multiple=True, metavar="HOST", help="For these hosts alone, which must be connected.")
 @click.option("--timeout", type=click.FloatRange(0, 600), default=30.0, show_default=True, metavar="SECONDS")
 @click.option(
     "--url",

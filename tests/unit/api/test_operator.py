@@ -105,7 +105,23 @@ def test_waiting_in_vain_says_for_whom() -> None:
         assert told["late"][0]["failures"][f"ports/{here.port.id}"]["reason"] == "ip link add: no room"
         status, told = await here.ask("GET", "wait?timeout=0", MEMBER)
         assert status == 504 and told["applied"] is False and not told.keys() & {"hosts", "late"}
-        assert (await here.ask("GET", "wait?timeout=0&host=h2"))[0] == 200
+
+    run(story)
+
+
+def test_a_host_that_is_asked_for_by_name_must_follow() -> None:
+    """Nobody knows what is on a host whose agent is not connected."""
+
+    async def story(here: World) -> None:
+        assert (await here.ask("GET", "wait?timeout=0"))[0] == 200, "nobody follows: there is nobody to wait for"
+        status, told = await here.ask("GET", "wait?timeout=0&host=h2")
+        assert status == 504 and "no agent of h2 is connected" in told["NeutronError"]["message"]
+        assert [one["host"] for one in told["late"]] == ["h2"]
+        waiting = asyncio.ensure_future(here.ask("GET", "wait?timeout=20&host=h2"))
+        await asyncio.sleep(0)
+        here.hub.open("h2", None)
+        await here.reports.take("h2", Report(applied=here.hub.revision, fresh=True))
+        assert (await waiting)[0] == 200
 
     run(story)
 
@@ -150,6 +166,6 @@ def test_a_revoked_host_is_let_go() -> None:
 def test_waiting_for_a_host_that_nobody_knows_is_no_success() -> None:
     async def story(here: World) -> None:
         assert await here.refused("GET", "wait?host=h1&host=h9&timeout=0") == 404
-        assert (await here.ask("GET", "wait?host=h1&timeout=0"))[0] == 200, "known, though no agent of it is connected"
+        assert (await here.ask("GET", "wait?host=h1&timeout=0"))[0] == 504, "known, and no agent of it is connected"
 
     run(story)

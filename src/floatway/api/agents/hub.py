@@ -307,14 +307,19 @@ class Hub:
     # --- who waits --------------------------------------------------------------------------------
 
     def behind(self, revision: int, hosts: Collection[str] | None = None) -> list[Presence]:
-        """The connected hosts that a revision up to ``revision`` concerns and that have not said that they stand there."""
+        """The hosts with an agent that follows which a revision up to ``revision`` concerns and that have not said that they stand
+        there. Of ``hosts``, those without one too: they may be anywhere."""
+        named = self.presences if hosts is None else dict.fromkeys(hosts)
+        known = ((host, self.presences.get(host) or Presence(host=host)) for host in named)
         return [
             presence
-            for host, presence in self.presences.items()
-            if (hosts is None or host in hosts)
-            and presence.applied < min(revision, presence.concerned)
-            and (presence.connected or (presence.elsewhere and self._is_alive(host)))
+            for host, presence in known
+            if (presence.applied < min(revision, presence.concerned) if self.follows(presence) else hosts is not None)
         ]
+
+    def follows(self, presence: Presence) -> bool:
+        """Is the host's agent connected to any server, as far as is known here?"""
+        return presence.connected or bool(presence.elsewhere and self._is_alive(presence.host))
 
     def _is_alive(self, host: str) -> bool:
         """Whether any server has heard of the host lately."""
