@@ -97,6 +97,8 @@ def down(lab_name: str, quiet: bool) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND…")
 def exec_(node: str, netns: str, lab_name: str, command: tuple[str, ...]) -> None:
     """Run COMMAND in the lab's machine HOST: a compute host, an instance or "outside". Ends with its exit status."""
+    if node.startswith("-"):
+        raise click.NoSuchOption(node)
     raise click.exceptions.Exit(run(lab_name, node, netns, command))
 
 

@@ -104,3 +104,9 @@ def test_no_lab_says_how_to_raise_one(argv: list[str]) -> None:
     assert result.exit_code in {1, 2}
     assert "lab up" in result.output
     assert "Traceback" not in result.output
+
+
+def test_an_unknown_option_of_exec_is_not_taken_for_a_host() -> None:
+    result = run("lab", "exec", "--name", "mine", "test", "--", "true")
+    assert result.exit_code == 2
+    assert "--name" in result.output
