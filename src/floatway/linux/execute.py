@@ -5,7 +5,7 @@ since a half-done plan never leaves a dangling reference (law L2) and the next r
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from itertools import groupby, pairwise
 
@@ -35,26 +35,53 @@ from floatway.linux.rtwrite import loopback_up
 def execute(conn: HostConnection, plan: Plan) -> None:
     """Run all steps in order. Raises StepFailed with the command a person would type to see the failure again."""
     going = _Going(conn)
+    together = groups(plan.steps)
+    early = early_bundles(together)
     try:
-        for steps, after in pairwise([*_groups(plan.steps), ()]):
+        for number, (steps, after) in enumerate(pairwise([*together, ()])):
             going.end_before(steps[0])
             if restores := [step for step in steps if isinstance(step, Restore)]:
                 going.restore(restores, [step for step in after if isinstance(step, ConntrackDelete)])
             elif deletions := [step for step in steps if isinstance(step, ConntrackDelete)]:
                 going.forget(deletions)
             elif bundles := [step for step in steps if isinstance(step, OfBundle)]:
-                _bundle(conn, bundles)
+                going.bundle(bundles)
             else:
                 for step in steps:
                     with _failure_of(step):
                         _run(conn, step)
+            if number in early:
+                going.begin([step for step in together[early[number]] if isinstance(step, OfBundle)])
     finally:
         going.end()
 
 
-def _groups(steps: tuple[Step, ...]) -> Iterator[tuple[Step, ...]]:
+def groups(steps: tuple[Step, ...]) -> list[tuple[Step, ...]]:
     """Neighbouring steps that do not see each other go together: restores of different namespaces, bundles of different bridges, and
     forgetting connections, for which the kernel walks its whole table each time."""
+    return list(_groups(steps))
+
+
+def early_bundles(together: Sequence[tuple[Step, ...]]) -> dict[int, int]:
+    """The groups (by number) after which another one, of bundles, may begin although its turn comes later: flows may be there before
+    devices have moved to their namespaces and have addresses, as soon as the ports are there that they speak of. The kernel takes
+    10 to 20 ms to move a device, vswitchd as long to take a bundle."""
+    found: dict[int, int] = {}
+    ports: int | None = None
+    for number, steps in enumerate(together):
+        match steps[0]:
+            case OvsTransaction():
+                ports = number
+            case OfBundle() if ports is not None:
+                found[ports], ports = number, None
+            case Ip() | SysctlWrite():
+                pass
+            case _:
+                ports = None
+    return found
+
+
+def _groups(steps: tuple[Step, ...]) -> Iterator[tuple[Step, ...]]:
     for _, neighbours in groupby(steps, key=type):
         group = tuple(neighbours)
         places = {_place(step) for step in group}
@@ -80,13 +107,29 @@ class _Going:
         self._restores: list[tuple[Restore, iptables.Restoring]] = []
         self._seen: dict[str, conntrack.Seen] = {}
         self._forgotten: list[ConntrackDelete] = []
+        self._bundles: list[tuple[OfBundle, Future[str]]] = []
+
+    def begin(self, steps: Sequence[OfBundle]) -> None:
+        """Begin these bundles, of different bridges."""
+        for step in steps:
+            with _failure_of(step):
+                self._bundles.append((step, openflow.start_bundle(self._conn, step.bridge, step.delete, step.add)))
+
+    def bundle(self, steps: Sequence[OfBundle]) -> None:
+        """These bundles are in, begun early or not. Raises StepFailed."""
+        begun = {step.bridge for step, _ in self._bundles}
+        self.begin([step for step in steps if step.bridge not in begun])
+        for step, future in self._bundles:
+            with _failure_of(step):
+                future.result()
+        self._bundles.clear()
 
     def end_before(self, step: Step) -> None:
         """End what cannot go on beside this step. In namespaces of ours nobody else writes rules, so that rules are known to be
-        there; elsewhere only what can be done again (:meth:`end`) may follow early."""
+        there; elsewhere only what can be done again may follow early."""
         ours = all(is_our_netns(restore.netns) for restore, _ in self._restores)
         if not (isinstance(step, ConntrackDelete) or (ours and isinstance(step, Ip | Announce))):
-            self.end()
+            self._end_restores()
 
     def restore(self, steps: Sequence[Restore], then: Sequence[ConntrackDelete]) -> None:
         """Restore all at once, with a first look at the connections that are forgotten ``then``; back when the rules are there."""
@@ -107,6 +150,12 @@ class _Going:
 
     def end(self) -> None:
         """Wait for all of it. Raises StepFailed."""
+        try:
+            self._end_restores()
+        finally:
+            wait([future for _, future in self._bundles])
+
+    def _end_restores(self) -> None:
         alone = True
         try:
             while self._restores:
@@ -126,16 +175,6 @@ def _by_namespace(steps: Iterable[ConntrackDelete]) -> dict[str, list[ConntrackD
     for step in steps:
         found.setdefault(step.netns, []).append(step)
     return found
-
-
-def _bundle(conn: HostConnection, steps: Sequence[OfBundle]) -> None:
-    going = [(step, openflow.start_bundle(conn, step.bridge, step.delete, step.add)) for step in steps]
-    try:
-        for step, future in going:
-            with _failure_of(step):
-                future.result()
-    finally:
-        wait([future for _, future in going])
 
 
 @contextmanager

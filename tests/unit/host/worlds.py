@@ -1,7 +1,6 @@
 """Hosts for the plan's tests: compiled from small clouds, with the devices that others make and things of others around."""
 
 from collections.abc import Iterator
-from itertools import groupby
 
 import msgspec
 
@@ -12,8 +11,9 @@ from floatway.host.ownership import owned
 from floatway.host.plan import plan
 from floatway.host.records import Chain, Flow, Ipset, Link, Netns, OvsBridge, OvsPort, Route, Rule
 from floatway.host.state import HostState, diff
-from floatway.host.steps import OfBundle, Plan
+from floatway.host.steps import OfBundle, Plan, Step
 from floatway.lab.sample import big_cloud
+from floatway.linux.execute import early_bundles, groups
 from floatway.model.cloud import Cloud
 from floatway.model.resources import Host
 from strategies import HOSTS
@@ -97,8 +97,14 @@ def foreign_of(state: HostState) -> set[object]:
     return found
 
 
-def bundles_turned(steps: Plan) -> Plan:
-    """The same plan with neighbouring bundles of several bridges the other way round: they run at the same time."""
-    groups = (list(group) for _, group in groupby(steps.steps, key=type))
-    turned = (step for group in groups for step in (reversed(group) if isinstance(group[0], OfBundle) else group))
-    return msgspec.structs.replace(steps, steps=tuple(turned))
+def otherwise(steps: Plan) -> Plan:
+    """The same plan as it may run too: bundles that begin early are done first, those that run at the same time the other way round."""
+    together = groups(steps.steps)
+    early = early_bundles(together)
+    after: list[Step] = []
+    for number, group in enumerate(together):
+        if number not in early.values():
+            after += reversed(group) if isinstance(group[0], OfBundle) else group
+        if number in early:
+            after += reversed(together[early[number]])
+    return msgspec.structs.replace(steps, steps=tuple(after))
