@@ -23,7 +23,7 @@ from strategies import clouds
 pytestmark = pytest.mark.lab
 
 QUESTIONS = 6
-HOST = "h1"
+HOSTS = ("h1", "h2")
 
 
 def draw_cloud(number: int) -> Cloud:
@@ -36,7 +36,7 @@ def draw_cloud(number: int) -> Cloud:
     )
     @given(st.data())
     def once(data: st.DataObject) -> None:
-        drawn.append(data.draw(clouds(hosts=(HOST,), max_ports=5)))
+        drawn.append(data.draw(clouds(hosts=HOSTS, max_ports=5)))
 
     once()
     return drawn[-1]

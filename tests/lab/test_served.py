@@ -8,17 +8,16 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 import pytest
 
 from floatway.lab import enter, lab
-from floatway.lab.api import RefusedError, ask, wait_applied, wait_until
+from floatway.lab.api import RefusedError, wait_applied, wait_until
 from floatway.lab.served import VAR
 from floatway.model.cloud import Cloud
 from floatway.model.load import load_cloud
-from lab.support import REFERENCE, Sh, lab_name
+from lab.support import REFERENCE, Told, lab_name
 
 pytestmark = pytest.mark.lab
 
@@ -44,38 +43,12 @@ def with_second(cloud: Cloud) -> Cloud:
     )
 
 
-class Served:
-    def __init__(self, raised: lab.Lab) -> None:
-        assert raised.server is not None
-        self.lab, self.url, self.sh = raised, raised.server.url, Sh(raised)
-
-    def ask(self, method: str, path: str, body: object = None) -> Any:
-        return ask(self.url, method, f"/v2.0/{path}", body)
-
-    def change(self, method: str, path: str, body: object = None) -> Any:
-        """Ask, and wait until every host has applied it."""
-        answer = self.ask(method, path, body)
-        wait_applied(self.url)
-        return answer
-
-    def put(self, noun: str, id_: str, **values: Any) -> Any:
-        return self.change("PUT", f"{noun}s/{id_}", {noun: values})[noun]
-
-    def status(self, noun: str, id_: str) -> str:
-        return str(self.ask("GET", f"{noun}s/{id_}")[noun]["status"])
-
+class Served(Told):
     def out(self) -> bool:
         return self.flows("test", GATEWAY)
 
     def inwards(self, address: str = FLOATING) -> bool:
         return self.flows("outside", address)
-
-    def flows(self, source: str, target: str) -> bool:
-        """Does a packet come back? A busy machine may take longer for the first than a second."""
-        return any(self.sh.ping(source, target) for _ in range(4))
-
-    def dead(self, source: str, target: str) -> bool:
-        return not self.sh.ping(source, target)
 
 
 @pytest.fixture(scope="module")

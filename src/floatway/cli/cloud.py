@@ -1,14 +1,13 @@
 """``floatway cloud``: look at a description without touching anything."""
 
 import json
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from floatway.cli.lazy import Lazy, LazyGroup
-from floatway.cli.options import cloud_file
+from floatway.cli.options import Example, cloud_file, example_text
 
 if TYPE_CHECKING:
     from floatway.model.cloud import Cloud
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "check": Lazy("cloud:check", "Is this cloud.yaml right? Every problem, with its place and rule."),
     "schema": Lazy("cloud:schema", "The JSON Schema of cloud.yaml."),
-    "example": Lazy("cloud:example", "A whole cloud.yaml to start from: the reference cloud."),
+    "example": Lazy("cloud:example", "A whole cloud.yaml to start from."),
 }
 
 EPILOG = """\b
@@ -53,10 +52,15 @@ def schema() -> None:
     click.echo(json.dumps(cloud_schema(), indent=2))
 
 
-@click.command("example", epilog="\b\nExample:\n  floatway cloud example > cloud.yaml")
-def example() -> None:
-    """Print the reference cloud: one instance with a floating IP on one DVR host."""
-    click.echo((resources.files("floatway.lab") / "clouds" / "reference.yaml").read_text(), nl=False)
+@click.command(
+    "example",
+    epilog="\b\nExamples:\n  floatway cloud example > cloud.yaml\n  floatway cloud example two-hosts > cloud.yaml",
+)
+@click.argument("name", type=Example, default="reference")
+def example(name: str) -> None:
+    """Print a whole cloud to start from. reference: an instance with a floating IP on one DVR host, as in the reference walk.
+    two-hosts: three instances on two hosts, two networks under one router."""
+    click.echo(example_text(name), nl=False)
 
 
 def count(of: "Cloud") -> dict[str, int]:

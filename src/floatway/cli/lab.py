@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from floatway.cli.completion import lab_nodes
 from floatway.cli.errors import BadInput, Complaint
 from floatway.cli.host import CHANGES, need_root, show_applied, show_plan
 from floatway.cli.lazy import Lazy, LazyGroup
-from floatway.cli.options import File, executor_option, json_option, lab_option, print_json
+from floatway.cli.options import Example, File, example_text, executor_option, json_option, lab_option, print_json
 from floatway.cli.progress import lines
 
 if TYPE_CHECKING:
@@ -55,22 +54,26 @@ def lab() -> None:
     epilog="""\b
 Examples:
   floatway lab up
+  floatway lab up --example two-hosts
   floatway lab up cloud.yaml --lab mine
   floatway lab up --plain      to break things by hand""",
 )
 @click.argument("file", required=False, type=File)
+@click.option("--example", type=Example, help="A cloud that the package brings along, instead of FILE.")
 @lab_option
 @click.option("--plain", is_flag=True, help="No server and no agents: nothing repairs what you break.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
-def up(file: Path | None, lab_name: str, plain: bool, quiet: bool) -> None:
-    """Raise the cloud in FILE, or the reference cloud. Ends when every host is as the cloud wants it.
+def up(file: Path | None, example: str | None, lab_name: str, plain: bool, quiet: bool) -> None:
+    """Raise the cloud in FILE, an example, or the reference cloud. Ends when every host is as the cloud wants it.
 
     A server speaks the Networking API, and each host has its agent: what an OpenStack client changes, packets obey. With --plain
     the hosts are made once, and what is broken by hand stays broken until "floatway lab apply".
     """
     from floatway.lab import lab as labs
 
-    cloud = read(file)
+    if file and example:
+        raise click.UsageError("FILE and --example: one cloud at a time")
+    cloud = read(file, example or "reference")
     need_root()
     tell = lines(quiet)
     raised = labs.up(cloud, name=lab_name, progress=tell, with_server=not plain)
@@ -217,14 +220,11 @@ def said_of(node: "NodeStatus") -> str:
     return f"{health}{f'  on {node.host}' if node.host else ''}{addresses}"
 
 
-def read(file: Path | None) -> "Cloud":
-    """The cloud in FILE, or the reference cloud of the package."""
+def read(file: Path | None, example: str = "reference") -> "Cloud":
+    """The cloud in FILE, or else one of the package's own."""
     from floatway.model.load import cloud_from_text, load_cloud
 
-    if file is not None:
-        return load_cloud(file)
-    reference = resources.files("floatway.lab") / "clouds" / "reference.yaml"
-    return cloud_from_text(reference.read_text(), "reference.yaml")
+    return load_cloud(file) if file is not None else cloud_from_text(example_text(example), f"{example}.yaml")
 
 
 def load(lab_name: str) -> "Lab":

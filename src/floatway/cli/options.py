@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 File = click.Path(path_type=Path, dir_okay=False)
+Example = click.Choice(["reference", "two-hosts"])
+"""The clouds that the package brings along."""
 
 
 def cloud_file(function: F) -> F:
@@ -69,6 +72,11 @@ def colour_option(function: F) -> F:
         show_default=True,
         help="auto: on a terminal, unless NO_COLOR is set.",
     )(function)
+
+
+def example_text(name: str) -> str:
+    """The YAML of one of them."""
+    return (resources.files("floatway.lab") / "clouds" / f"{name}.yaml").read_text()
 
 
 def choose_host(cloud: "Cloud", file: Path, name: str) -> str:

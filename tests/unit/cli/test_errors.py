@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from floatway.cli.main import cli
+from floatway.cli.options import Example
 
 
 def run(*argv: str) -> Result:
@@ -76,6 +77,19 @@ def test_check_counts_the_example(example: Path) -> None:
     assert result.exit_code == 0
     assert "1 router" in result.output
     assert "1 floating IP" in result.output
+
+
+@pytest.mark.parametrize("name", Example.choices)
+def test_every_example_is_right(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "cloud.yaml"
+    file.write_text(run("cloud", "example", name).output)
+    assert run("cloud", "check", str(file)).exit_code == 0
+
+
+def test_two_clouds_at_a_time_are_one_too_many(example: Path) -> None:
+    result = run("lab", "up", str(example), "--example", "two-hosts")
+    assert result.exit_code == 2
+    assert "one cloud at a time" in result.output
 
 
 @pytest.mark.parametrize(
