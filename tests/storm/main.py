@@ -1,10 +1,10 @@
 """``bin/storm``: a served lab under a storm of changes, while everything that it is made of is killed at random.
 
-    clients ─▶ API: networks, routers, ports, floating IPs, rules made, changed and deleted in drawn order
-    killed: the agent, the server, ovs-vswitchd, ovsdb-server; started again as systemd would
+    clients ─▶ API: networks, routers, ports, floating IPs made, changed, moved to the other host and deleted in drawn order
+    killed: the agents, the server, ovs-vswitchd, ovsdb-server; started again as systemd would
 
-At rest the host is what the cloud compiles to, nothing is left over, nothing that was acknowledged is lost, and the reference's
-packets flow. A seed replays the order of requests and deaths.
+At rest each host is what the cloud compiles to, nothing is left over, nothing that was acknowledged is lost, and packets flow
+in, out and between the hosts. A seed replays the order of requests and deaths.
 """
 
 import argparse
@@ -27,11 +27,15 @@ from floatway.linux.connection import HostConnection
 from floatway.linux.observe import observe
 from floatway.model.load import cloud_from_text
 
-HOST, EXTERNAL = "cy2-compute02", "eddc07d8-7544-4f3a-b9f4-27f005fb114f"
 VICTIMS = ("agent", "server", "ovs-vswitchd", "ovsdb-server")
+PINGS = {
+    1: [("test", "192.168.0.1"), ("outside", "192.168.10.106")],
+    2: [("a", "192.168.0.1"), ("outside", "192.168.10.111"), ("outside", "192.168.10.113"), ("a", "10.1.0.12"), ("c", "10.1.0.11")],
+}  # fmt: skip
+"""Who reaches whom at rest, for so many hosts."""
 PAIRS = [{"ip_address": "10.99.0.1"}]
 EPILOG = """examples:
-  sudo bin/storm                                  500 ports, 50 routers, 200 floating IPs
+  sudo bin/storm                                  500 ports, 50 routers, 200 floating IPs on two hosts
   sudo bin/storm --ports 40 --routers 5 --floating-ips 20 --kills 8 --seed 7
 
 ends with 1 if anything is not as it was told, and says what"""
@@ -50,10 +54,11 @@ class Storm:
             "ports": {},
             "floatingips": {},
         }
-        self.plugged: set[str] = set()
-        self.cloud = cloud_from_text(
-            resources.files("floatway.lab").joinpath("clouds/reference.yaml").read_text(), "reference.yaml"
-        )
+        self.gone: set[str] = set()
+        name = "reference.yaml" if asked.hosts == 1 else "two-hosts.yaml"
+        self.cloud = cloud_from_text((resources.files("floatway.lab") / "clouds" / name).read_text(), name)
+        self.hosts = sorted({server.host for server in self.cloud.servers.values()})
+        self.external = next(net.id for net in self.cloud.networks.values() if net.router_external)
 
     def up(self) -> None:
         self.lab = lab.up(self.cloud, name=self.name, with_server=True)
@@ -90,6 +95,10 @@ class Storm:
         self.there[collection][made["id"]] = made
         return made
 
+    def put(self, collection: str, noun: str, id_: str, **values: Any) -> None:
+        self.ask("PUT", f"{collection}/{id_}", {noun: values})
+        self.there[collection][id_].update(values)
+
     def network(self) -> None:
         net = self.make("networks", "network", name=f"n{len(self.there['networks'])}")
         number = len(self.there["networks"])
@@ -97,27 +106,47 @@ class Storm:
         subnet = self.ask("POST", "subnets", {"subnet": {"network_id": net["id"], "cidr": cidr, "ip_version": 4}})[
             "subnet"
         ]
-        router = self.make("routers", "router", name="r", external_gateway_info={"network_id": EXTERNAL})
+        router = self.make("routers", "router", name="r", external_gateway_info={"network_id": self.external})
         self.ask("PUT", f"routers/{router['id']}/add_router_interface", {"subnet_id": subnet["id"]})
         net["router"] = router["id"]
         net["subnet"] = subnet["id"]
 
     def port(self) -> None:
         net = self.chance.choice(list(self.there["networks"].values()))
+        host = self.chance.choice(self.hosts)
         port = self.make(
             "ports", "port", network_id=net["id"], device_owner="compute:nova", device_id=f"vm{len(self.there['ports'])}",
-            **{"binding:host_id": HOST},
+            **{"binding:host_id": host},
         )  # fmt: skip
-        tap = f"tap{port['id'][:11]}"
-        enter.run(self.lab.nodes[HOST], ["ip", "tuntap", "add", "dev", tap, "mode", "tap"], capture_output=True)
-        enter.run(self.lab.nodes[HOST], ["ip", "link", "set", tap, "up"], capture_output=True)
-        self.plugged.add(tap)
+        self.plug(port["id"], host)
+
+    def plug(self, port: str, host: str) -> None:
+        tap = f"tap{port[:11]}"
+        self.run(host, "ip", "tuntap", "add", "dev", tap, "mode", "tap")
+        self.run(host, "ip", "link", "set", tap, "up")
+
+    def unplug(self, port: str, host: str) -> None:
+        self.run(host, "ip", "link", "del", f"tap{port[:11]}")
+
+    def run(self, host: str, *argv: str) -> int:
+        return enter.run(self.lab.nodes[host], list(argv), capture_output=True).returncode
+
+    def migrate(self) -> None:
+        """To the other host, as Nova does it: the tap is there first."""
+        if not self.there["ports"]:
+            return
+        port = self.chance.choice(list(self.there["ports"].values()))
+        source, target = port["binding:host_id"], self.chance.choice(self.hosts)
+        if source != target:
+            self.plug(port["id"], target)
+            self.put("ports", "port", port["id"], **{"binding:host_id": target})
+            self.unplug(port["id"], source)
 
     def floating(self) -> None:
         ports = [port for port in self.there["ports"].values() if not port.get("floating")]
         if ports:
             port = self.chance.choice(ports)
-            made = self.make("floatingips", "floatingip", floating_network_id=EXTERNAL, port_id=port["id"])
+            made = self.make("floatingips", "floatingip", floating_network_id=self.external, port_id=port["id"])
             port["floating"] = made["id"]
 
     def move(self) -> None:
@@ -126,7 +155,7 @@ class Storm:
         fip = self.chance.choice(list(self.there["floatingips"]))
         ports = [port for port in self.there["ports"].values() if not port.get("floating")]
         target = self.chance.choice([None, *ports[:5]])
-        self.ask("PUT", f"floatingips/{fip}", {"floatingip": {"port_id": target["id"] if target else None}})
+        self.put("floatingips", "floatingip", fip, port_id=target["id"] if target else None)
         for port in self.there["ports"].values():
             if port.get("floating") == fip:
                 port["floating"] = None
@@ -136,15 +165,15 @@ class Storm:
     def change(self) -> None:
         if self.there["ports"]:
             port = self.chance.choice(list(self.there["ports"]))
-            values = self.chance.choice(
+            values: dict[str, Any] = self.chance.choice(
                 [
                     {"admin_state_up": False},
                     {"admin_state_up": True},
                     {"name": "x"},
-                    {"allowed_address_pairs": [{"ip_address": "10.99.0.1"}]},
+                    {"allowed_address_pairs": PAIRS},
                 ]
             )
-            self.ask("PUT", f"ports/{port}", {"port": values})
+            self.put("ports", "port", port, **values)
 
     def delete(self) -> None:
         collection = self.chance.choice(["ports", "floatingips"])
@@ -157,32 +186,32 @@ class Storm:
             if refused.status != 404:  # the first try's answer was lost with the server
                 raise
         gone = self.there[collection].pop(id_)
+        self.gone.add(id_)
         if collection == "ports":
-            self.unplug(f"tap{id_[:11]}")
+            self.unplug(id_, gone["binding:host_id"])
+            if gone.get("floating"):
+                self.there["floatingips"][gone["floating"]]["port_id"] = None
         else:
             for port in self.there["ports"].values():
                 if port.get("floating") == gone["id"]:
                     port["floating"] = None
 
-    def unplug(self, tap: str) -> None:
-        enter.run(self.lab.nodes[HOST], ["ip", "link", "del", tap], capture_output=True)
-        self.plugged.discard(tap)
-
     # --- deaths -----------------------------------------------------------------------------------
 
     def kill(self) -> None:
         victim = self.chance.choice(VICTIMS)
-        self.tell(f"kill -9: {victim}")
+        host = self.chance.choice(self.hosts)
+        self.tell(f"kill -9: {victim}" + ("" if victim == "server" else f" of {host}"))
         if victim == "server":
             server = lab.load(self.name).server
             assert server is not None
             if server.alive:
                 os.kill(server.pid, signal.SIGKILL)
         elif victim == "agent":
-            enter.run(self.lab.nodes[HOST], ["pkill", "-KILL", "-f", "^[^ ]*python[^ ]* -m [f]loatway agent"])
+            self.run(host, "pkill", "-KILL", "-f", "^[^ ]*python[^ ]* -m [f]loatway agent")
         else:
-            enter.run(self.lab.nodes[HOST], ["pkill", "-KILL", "-x", victim])
-            ovs.start(self.lab.nodes[HOST])
+            self.run(host, "pkill", "-KILL", "-x", victim)
+            ovs.start(self.lab.nodes[host])
 
     # --- the whole --------------------------------------------------------------------------------
 
@@ -196,6 +225,7 @@ class Storm:
             [self.move] * (asked.floating_ips // 2)
             + [self.change] * (asked.ports // 4)
             + [self.delete] * (asked.ports // 5)
+            + [self.migrate] * (asked.ports // 5 if asked.hosts > 1 else 0)
         )
         first, rest = todo[: asked.ports // 10], todo[asked.ports // 10 :]
         self.chance.shuffle(rest)
@@ -215,12 +245,16 @@ class Storm:
     def rest(self) -> list[str]:
         """What is not as it shall be, once everybody is alive and has had time."""
         self.revive_server()
-        ovs.start(self.lab.nodes[HOST])
+        for host in self.hosts:
+            ovs.start(self.lab.nodes[host])
         server = self.lab.server
         assert server is not None
         begin = time.monotonic()
-        connected = lambda: ask(server.url, "GET", "/floatway/v1/hosts")["hosts"]  # noqa: E731
-        wait_until(lambda: any(one["connected"] for one in connected()), "the agent is there", seconds=60)
+
+        def connected() -> set[str]:
+            return {one["host"] for one in ask(server.url, "GET", "/floatway/v1/hosts")["hosts"] if one["connected"]}
+
+        wait_until(lambda: connected() >= set(self.hosts), "the agents are there", seconds=60)
         wait_applied(server.url, seconds=300)
         wrong = self.lost(server.url)
         deadline = time.monotonic() + 120
@@ -232,33 +266,42 @@ class Storm:
         return wrong
 
     def lost(self, url: str) -> list[str]:
-        """Acknowledged, and not there."""
+        """Acknowledged, and not there, or not so; deleted, and there."""
         found = []
+        told = ("binding:host_id", "admin_state_up", "allowed_address_pairs", "name", "port_id")
         for collection, known in self.there.items():
-            listed = {one["id"] for one in ask(url, "GET", f"/v2.0/{collection}?fields=id")[collection]}
+            listed = {one["id"]: one for one in ask(url, "GET", f"/v2.0/{collection}")[collection]}
             found += [f"{collection} {id_} is lost" for id_ in known if id_ not in listed]
+            found += [f"{collection} {id_} is back" for id_ in listed if id_ in self.gone]
+            for id_, one in known.items():
+                for key in told:
+                    if id_ in listed and key in one and said(one[key]) != said(listed[id_][key]):
+                        found.append(f"{collection} {id_}: {key} is {listed[id_][key]}, was told {one[key]}")
         return found
 
     def left(self, server: served.Server) -> list[str]:
-        """What the host still differs in, statuses that do not tell the truth, pings that do not come back."""
-        cloud = with_datapath(served.view(server), ovs.datapath())
-        data = enter.call(self.lab.nodes[HOST], observed)
-        differs = intent.differences(cloud, HOST, decode(data))
-        found = [f"{one.of or 'left over'}: {'; '.join(one.commands)[:200]}" for one in differs]
-        ports = ask(server.url, "GET", f"/v2.0/ports?binding:host_id={HOST}&device_owner=compute:nova")["ports"]
-        for port in ports:
+        """What the hosts still differ in, statuses that do not tell the truth, pings that do not come back."""
+        cloud, found = with_datapath(served.view(server), ovs.datapath()), []
+        for host in self.hosts:
+            differs = intent.differences(cloud, host, decode(enter.call(self.lab.nodes[host], observed)))
+            found += [f"{host}: {one.of or 'left over'}: {'; '.join(one.commands)[:200]}" for one in differs]
+        for port in ask(server.url, "GET", "/v2.0/ports?device_owner=compute:nova")["ports"]:
             wanted = "ACTIVE" if port["admin_state_up"] else "DOWN"
             if port["status"] != wanted:
-                found.append(f"port {port['id']} is {port['status']}, not {wanted}")
+                found.append(f"port {port['id']} on {port['binding:host_id']} is {port['status']}, not {wanted}")
         for fip in ask(server.url, "GET", "/v2.0/floatingips")["floatingips"]:
             wanted = "ACTIVE" if fip["port_id"] else "DOWN"
             if fip["status"] != wanted:
                 found.append(f"floating IP {fip['id']} is {fip['status']}, not {wanted}")
-        ping = ["ping", "-n", "-c", "1", "-W", "1"]
-        for node, address in (("test", "192.168.0.1"), ("outside", "192.168.10.106")):
-            if enter.run(self.lab.nodes[node], [*ping, address], capture_output=True).returncode:
+        for node, address in PINGS[self.asked.hosts]:
+            if self.run(node, "ping", "-n", "-c", "1", "-W", "1", address):
                 found.append(f"{address} does not answer {node}")
         return found
+
+
+def said(value: object) -> object:
+    """Allowed pairs come back with a MAC, which was not told."""
+    return [pair["ip_address"] for pair in value] if isinstance(value, list) else value
 
 
 def observed() -> bytes:
@@ -271,6 +314,9 @@ def main() -> int:
     """Raise, rage, rest, tell."""
     parser = argparse.ArgumentParser(
         prog="bin/storm", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--hosts", type=int, choices=sorted(PINGS), default=2, help="1: the reference's; 2: two-hosts (2)"
     )
     parser.add_argument("--ports", type=int, default=500)
     parser.add_argument("--routers", type=int, default=50)

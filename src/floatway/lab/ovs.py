@@ -3,8 +3,10 @@
 Datapath: the kernel's where its module is there, else the userspace one (``datapath_type=netdev``).
 """
 
+import fcntl
 import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -55,18 +57,25 @@ def _start() -> None:
         if not DATABASE.exists():
             DATABASE.parent.mkdir(parents=True, exist_ok=True)
             _do("ovsdb-tool", "create", str(DATABASE), str(SCHEMA))
-        _do(
-            "ovsdb-server", str(DATABASE), f"--remote=punix:{RUN}/db.sock",
-            "--remote=db:Open_vSwitch,Open_vSwitch,manager_options", *_daemon("ovsdb-server"),
-        )  # fmt: skip
+        remotes = (f"--remote=punix:{RUN}/db.sock", "--remote=db:Open_vSwitch,Open_vSwitch,manager_options")
+        _start_daemon("ovsdb-server", str(DATABASE), *remotes)
         _do("ovs-vsctl", "--no-wait", "init", "--", "set-manager", MANAGER, "--", "set", "Open_vSwitch", ".",
             "other_config:n-handler-threads=1", "other_config:n-revalidator-threads=1")  # fmt: skip
     if not _alive("ovs-vswitchd"):
-        _do("ovs-vswitchd", f"unix:{RUN}/db.sock", *_daemon("ovs-vswitchd"))
+        _start_daemon("ovs-vswitchd", f"unix:{RUN}/db.sock")
 
 
-def _daemon(name: str) -> tuple[str, ...]:
-    return ("--detach", "--no-chdir", f"--pidfile={RUN}/{name}.pid", f"--log-file={RUN}/{name}.log", "-vconsole:off")
+def _start_daemon(name: str, *argv: str) -> None:
+    pidfile = RUN / f"{name}.pid"
+    _wait_for_release(pidfile)
+    _do(name, *argv, "--detach", "--no-chdir", f"--pidfile={pidfile}", f"--log-file={RUN}/{name}.log", "-vconsole:off")
+
+
+def _wait_for_release(pidfile: Path) -> None:
+    """A process that was killed looks dead (its command line is empty) before the kernel has closed its files and, with them, the
+    lock on its pid file, for which a new one refuses to start (lib/daemon-unix.c)."""
+    with suppress(FileNotFoundError), pidfile.open("r+b") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
 
 
 def _do(*argv: str) -> None:
