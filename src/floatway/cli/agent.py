@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from floatway.cli.asking import asking
 from floatway.cli.errors import BadInput, Complaint
 from floatway.cli.lazy import Lazy, LazyGroup
 from floatway.cli.options import File, json_option, print_json
@@ -133,16 +134,5 @@ def _quoted(host: str) -> str:
 
 
 def _ask(method: str, path: str) -> Any:
-    """The server's answer; who asks is said as for the ``openstack`` command."""
-    from floatway.agent.networking import LoginError, Networking, NetworkingError, Unreachable, login
-
-    try:
-        api = Networking(login())
-        try:
-            return api.call(method, path)
-        finally:
-            api.close()
-    except LoginError as error:
-        raise BadInput(str(error)) from error
-    except (NetworkingError, Unreachable) as error:
-        raise Complaint(str(error)) from error
+    with asking() as api:
+        return api.call(method, path)

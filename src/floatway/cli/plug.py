@@ -4,16 +4,13 @@ import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from floatway.cli.asking import asking
 from floatway.cli.errors import BadInput, Complaint
 from floatway.cli.host import need_root
 from floatway.cli.options import json_option, print_json
-
-if TYPE_CHECKING:
-    from floatway.agent.networking import Networking
 
 AGENT = Path("/etc/floatway/agent.toml")
 
@@ -48,9 +45,8 @@ def plug(
     """
     from floatway.agent import plug as plugs
 
-    api = _api()
     need_root()
-    with _told(api):
+    with asking() as api, _told():
         done = plugs.plug(api, port, place=place, host=host or _this_host(), device=device, owner_id=device_id,
                           default_route=not no_route, seconds=timeout)  # fmt: skip
     if as_json:
@@ -73,9 +69,8 @@ def unplug(port: str, host: str, as_json: bool) -> None:
     """Take out what plug put in, and give the port PORT back; the port stays. A port that was deleted is named by its id."""
     from floatway.agent import plug as plugs
 
-    api = _api()
     need_root()
-    with _told(api):
+    with asking() as api, _told():
         changed = plugs.unplug(api, port, host=host or _this_host())
     if as_json:
         print_json({"port": port, "changed": changed})
@@ -84,9 +79,8 @@ def unplug(port: str, host: str, as_json: bool) -> None:
 
 
 @contextlib.contextmanager
-def _told(api: "Networking") -> Iterator[None]:
-    """What goes wrong in the block, in the user's words."""
-    from floatway.agent.networking import NetworkingError, Unreachable
+def _told() -> Iterator[None]:
+    """What plugging found wrong, in the user's words."""
     from floatway.agent.plug import PlugError, Unknown
 
     try:
@@ -94,24 +88,6 @@ def _told(api: "Networking") -> Iterator[None]:
     except PlugError as error:
         kind = BadInput if isinstance(error, Unknown) else Complaint
         raise kind(str(error), mend=error.mend) from error
-    except NetworkingError as error:
-        kind = BadInput if error.kind in {"NotFound", "NotUnique"} else Complaint
-        raise kind(str(error)) from error
-    except Unreachable as error:
-        raise Complaint(
-            f"the Networking API does not answer: {error}", mend="where is it? OS_CLOUD or OS_ENDPOINT say so"
-        ) from error
-    finally:
-        api.close()
-
-
-def _api() -> "Networking":
-    from floatway.agent.networking import LoginError, Networking, login
-
-    try:
-        return Networking(login())
-    except LoginError as error:
-        raise BadInput(str(error)) from error
 
 
 def _this_host() -> str:

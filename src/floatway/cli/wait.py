@@ -4,7 +4,7 @@ from urllib.parse import urlencode
 
 import click
 
-from floatway.cli.errors import BadInput, Complaint
+from floatway.cli.asking import asking
 from floatway.cli.options import json_option, print_json
 
 
@@ -32,21 +32,11 @@ Exit status: 0 applied, 1 not in time (says who is behind and why), 2 bad input.
 @json_option
 def wait(revision: int | None, hosts: tuple[str, ...], timeout: float, url: str, as_json: bool) -> None:
     """Wait until every host that is concerned has applied what the API was told: packets obey when this ends."""
-    from floatway.agent.networking import Login, LoginError, Networking, NetworkingError, Unreachable, login
-
     asked: list[tuple[str, str]] = [("timeout", f"{timeout:g}"), *(("host", host) for host in hosts)]
     if revision is not None:
         asked.append(("revision", str(revision)))
-    try:
-        api = Networking(Login(endpoint=url) if url else login(), seconds=timeout + 10)
-        try:
-            document = api.call("GET", f"/floatway/v1/wait?{urlencode(asked)}")
-        finally:
-            api.close()
-    except LoginError as error:
-        raise BadInput(str(error)) from error
-    except (NetworkingError, Unreachable) as error:
-        raise Complaint(str(error)) from error
+    with asking(url, seconds=timeout + 10) as api:
+        document = api.call("GET", f"/floatway/v1/wait?{urlencode(asked)}")
     if as_json:
         print_json(document)
     else:

@@ -167,13 +167,18 @@ def mark(lab: str, name: str) -> str:
 def inits(lab: str) -> Iterator[int]:
     """The inits of all nodes of a lab, found by name: also those that no state file knows."""
     prefix = f"{MARK}:{lab}:".encode()
+    return processes(lambda words: words[0].startswith(prefix) and words[1:2] == [b"infinity"])
+
+
+def processes(wanted: Callable[[list[bytes]], bool]) -> Iterator[int]:
+    """The running processes whose command line, word by word, is wanted."""
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             try:
                 words = Path(f"/proc/{entry.name}/cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if words[0].startswith(prefix) and words[1:2] == [b"infinity"]:
+            if wanted(words) and start_time(int(entry.name)):
                 yield int(entry.name)
 
 

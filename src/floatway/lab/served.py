@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import msgspec
 from floatway.lab import enter
 from floatway.lab.api import ask, wait_applied, wait_until
 from floatway.lab.errors import LabError
-from floatway.lab.node import Node, start_time
+from floatway.lab.node import Node, kill, processes, start_time
 from floatway.model.cloud import Cloud
 from floatway.model.resources import Host
 
@@ -152,16 +151,10 @@ def pause(node: Node, *, stop: bool) -> bool:
 
 
 def _signal_agent(number: int) -> bool:
-    found = False
-    for entry in Path("/proc").iterdir():
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
-        except OSError:
-            continue
-        if words[1:4] == [b"-m", b"floatway", b"agent"]:
-            os.kill(int(entry.name), number)
-            found = True
-    return found
+    found = list(processes(lambda words: words[1:4] == [b"-m", b"floatway", b"agent"]))
+    for pid in found:
+        os.kill(pid, number)
+    return bool(found)
 
 
 def load(server: Server, cloud: Cloud, before: Cloud) -> None:
@@ -213,31 +206,10 @@ def wait_active(server: Server, cloud: Cloud) -> None:
 
 
 def stop(name: str) -> None:
-    """End the lab's server, whoever started it and whatever state file there is, and remove its files."""
-    for pid in _servers(name):
-        try:
-            fd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            continue
-        try:
-            signal.pidfd_send_signal(fd, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        finally:
-            os.close(fd)
-    wait_until(lambda: not list(_servers(name)), "the lab's server is gone", seconds=10)
-
-
-def _servers(name: str) -> Iterator[int]:
+    """End the lab's server, whoever started it and whatever state file there is."""
     config = str(VAR / name / "server.toml").encode()
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            try:
-                words = Path(f"/proc/{entry.name}/cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if config in words and b"server" in words and start_time(int(entry.name)):
-                yield int(entry.name)
+    for pid in processes(lambda words: config in words and b"server" in words):
+        kill(pid)
 
 
 def free_port(wanted: int) -> int:

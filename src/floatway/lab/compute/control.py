@@ -3,10 +3,9 @@
 lab up ─▶ start ─▶ tell(cloud's servers) ─▶ settled          lab exec, trace ─▶ nodes, wires
 """
 
-import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from floatway.lab import node
@@ -79,20 +78,9 @@ def start(lab: str, directory: Path, *, api: str, known: Process | None = None) 
 
 def stop(directory: Path) -> None:
     """End it, whoever started it and whatever is written anywhere. Its instances stay, until somebody ends their machines."""
-    for pid in _processes(directory):
+    mark, place = [b"-m", b"floatway.lab.compute"], str(directory).encode()
+    for pid in node.processes(lambda words: words[1:3] == mark and place in words):
         node.kill(pid)
-
-
-def _processes(directory: Path) -> Iterator[int]:
-    mark = [b"-m", b"floatway.lab.compute"]
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            try:
-                words = Path(f"/proc/{entry.name}/cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if words[1:3] == mark and str(directory).encode() in words and start_time(int(entry.name)):
-                yield int(entry.name)
 
 
 def tell(url: str, servers: Iterable[Server], remove: Iterable[str] = ()) -> None:
