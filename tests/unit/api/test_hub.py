@@ -20,6 +20,7 @@ from floatway.model.cloud import Cloud
 from floatway.model.stream import Delta, Report, Status, applied, merged
 
 HOSTS = ("h1", "h2", "h3")
+ACTS = ("read", "sleep", "leave", "return", "anew", "silence", "elsewhere")
 
 
 class Reader:
@@ -60,7 +61,7 @@ def run(story: Callable[[], Awaitable[None]]) -> None:
 @examples(40)
 @given(
     st.lists(
-        st.tuples(l3_operations.requests(), st.sampled_from(("read", "sleep", "leave", "return", "anew"))),
+        st.tuples(l3_operations.requests(), st.sampled_from(ACTS)),
         min_size=5,
         max_size=25,
     )
@@ -70,8 +71,7 @@ def test_every_stream_leads_to_the_part(asked: list[tuple[l3_operations.Request,
         draft = l3_operations.cloud()
         hub = Hub(draft.model, clock=lambda: 0.0, kept=4)
         readers = [Reader(hub, host) for host in HOSTS]
-        for reader in readers:
-            reader.connect()
+        readers[0].connect()  # the others later, if at all
         for request, what in asked:
             after = l3_operations.tried(draft, request)
             if after is not draft:
@@ -82,12 +82,16 @@ def test_every_stream_leads_to_the_part(asked: list[tuple[l3_operations.Request,
                 hub.left(reader.stream)
                 reader.stream = None
             elif what in {"return", "anew"}:
-                reader.connect(reader.at if what == "return" else None)
+                reader.connect((reader.at or None) if what == "return" else None)
             elif what == "read" and reader.stream:
                 await reader.read()
+            elif what == "silence" and reader.stream and await reader.read() is None:
+                reader.at = hub.revision  # says the heartbeat
+            elif what == "elsewhere" and not reader.stream:  # another server led it here
+                reader.has, reader.at = part(draft.model, reader.host), hub.revision
         for reader in readers:
             if reader.stream is None:
-                reader.connect(reader.at)
+                reader.connect(reader.at or None)
             while await reader.read() is not None:
                 pass
             assert reader.has == part(hub.parts.model, reader.host)
@@ -153,6 +157,29 @@ def test_who_was_away_is_sent_the_difference_or_all() -> None:
         short = await reader.read()
         assert short is not None and not short.fresh
         assert [port.name for port in short.ports] == ["d"]
+
+    run(story)
+
+
+def test_what_concerns_nobody_is_not_kept_and_nobody_misses_it() -> None:
+    async def story() -> None:
+        draft, one, _ = two_hosts()
+        hub = Hub(draft.model, clock=lambda: 0.0, kept=2)
+        reader = Reader(hub, "h1")
+        reader.connect()
+        await reader.read()
+        stood = hub.revision
+        for number in range(10):
+            draft = later(draft)
+            network_of(draft, name=f"of nobody {number}")
+            moved(hub, draft)
+            reader.at = stood + number  # by heartbeats
+        draft = later(draft)
+        ports.update(draft, ADMIN, draft.need(e.Port, one.id), {"name": "d"})
+        moved(hub, draft)
+        reader.connect(reader.at)
+        short = await reader.read()
+        assert short is not None and not short.fresh and [port.name for port in short.ports] == ["d"]
 
     run(story)
 

@@ -4,8 +4,9 @@
                                                    └─▶ Stream of h2 (slow): its next delta grows, it never queues
 
 A stream holds one delta that is not sent yet; what comes meanwhile is merged into it, so a slow host costs memory for its own part
-at most, and nobody waits for it. The models of the newest revisions are kept (they share all but what differs): who was away for a
-short while is sent the difference from the revision that it stands at, who was away for longer begins anew.
+at most, and nobody waits for it. The models of the newest revisions that concerned a host are kept (they share all but what
+differs): who was away for a short while is sent the difference from the revision that it stands at, who was away for longer begins
+anew. A revision that concerned nobody is as good as the one before it, and costs nothing.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 REPORTED: Final = ("ports", "floating_ips", "routers")
 """The tables whose resources have a status, and the fields of a report that hold it."""
 KEPT: Final = 1024
-"""Revisions that an agent may have missed and still be sent the difference."""
+"""Revisions that concerned some host, which an agent may have missed and still be sent the difference."""
 _EVENTS: Final = 32
 _REASON: Final = 500
 EVENTS: Final = ("repaired", "failed", "recovered")
@@ -67,6 +68,8 @@ class Presence(msgspec.Struct, kw_only=True):
     """(table, id) of what the host was last told, and at which revision: an older word on it is out of date."""
     followed: bool = False
     """Whether ``due`` can be known: the host's agent has been connected here."""
+    known_from: int = 0
+    """The revision at which this server began to look what concerns the host."""
 
 
 class Stream:
@@ -160,11 +163,11 @@ class Hub:
         if changed is None:
             self._restart(model)
             return
-        self._models[model.revision] = model
-        while len(self._models) > self._kept:
-            self._models.popitem(last=False)
+        concerned = self.parts.move(model, changed)
+        if concerned:
+            self._keep(model)
         lines: dict[int, bytes] = {}
-        for host, delta in self.parts.move(model, changed).items():
+        for host, delta in concerned.items():
             presence = self.present(host)
             self._concern(presence, model.revision)
             _note_due(presence, delta)
@@ -177,6 +180,18 @@ class Hub:
             if kind == e.HostStand.KIND:
                 self._read_stand(model, id_)
         self._wake()
+
+    def _keep(self, model: Model) -> None:
+        self._models[model.revision] = model
+        while len(self._models) > self._kept:
+            self._models.popitem(last=False)
+
+    def _stood(self, presence: Presence, since: int) -> Model | None:
+        """A model that has the host's part as it was at revision ``since``, if one is kept."""
+        for revision in reversed(self._models):
+            if revision <= since:
+                return self._models[revision] if revision == since or presence.known_from <= revision else None
+        return None
 
     def _restart(self, model: Model) -> None:
         self._models = collections.OrderedDict({model.revision: model})
@@ -220,11 +235,12 @@ class Hub:
         if (earlier := self._streams.pop(host, None)) is not None:
             earlier.close()
         presence = self.present(host)
-        stood = self._models.get(since) if since is not None else None
+        stood = self._stood(presence, since) if since is not None else None
         first = between(stood, now, host) if stood is not None else whole(now, host)
         if not first.empty:
             self._concern(presence, now.revision)
             _note_due(presence, first)
+        self._keep(now)
         presence.connected = presence.followed = True
         presence.elsewhere = ""
         presence.heard = self.clock()
@@ -249,7 +265,7 @@ class Hub:
     def present(self, host: str) -> Presence:
         """What is known of the host; it is followed from now on."""
         self.parts.follow(host)
-        return self.presences.setdefault(host, Presence(host=host))
+        return self.presences.setdefault(host, Presence(host=host, known_from=self.revision))
 
     def _concern(self, presence: Presence, revision: int) -> None:
         if presence.applied >= presence.concerned:
