@@ -136,14 +136,16 @@ async def told(cluster: Cluster, prefix: str, count: int, options: str) -> tuple
     for task in load:
         task.cancel()
     await asyncio.gather(*load, return_exceptions=True)
-    log = []
-    head = await stores[0].head()
-    async for commit in stores[0].watch(0):
+    for store in stores:
+        await store.close()
+    # asks a majority: a server that reads locally need not know yet what another has seen and nobody was told
+    judge, log = await open_store(cluster.url(prefix)), []
+    head = await judge.head()
+    async for commit in judge.watch(0):
         log.append(commit)
         if commit.revision >= head:
             break
-    for store in stores:
-        await store.close()
+    await judge.close()
     return history, log
 
 
