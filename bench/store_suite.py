@@ -1,7 +1,6 @@
 """The store alone: what a durable commit costs, on SQLite and on three etcd members, one at a time and several at once.
 
-On uvloop, as the server runs it. Under asyncio's own loop SQLite's thread gets next to nothing beside a busy loop (1.8 s a commit):
-that loop lets go of Python's lock at each turn, and has it back before the thread is awake.
+On uvloop, as the server runs it.
 """
 
 import asyncio

@@ -5,6 +5,9 @@
 
 The event loop never waits for the disk. What came in while one fsync ran shares the next one. The file's tables and their
 durability are in sqlite_file.
+
+A loop that always has something to do does not let the thread in: it gives Python's lock back at each turn, and has it again before
+the thread is awake; a commit was seen to take ten seconds beside it. So while a job waits, the loop sleeps for a moment now and then.
 """
 
 import asyncio
@@ -12,6 +15,7 @@ import contextlib
 import itertools
 import queue
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
@@ -26,6 +30,8 @@ _PAGE = 256  # commits that a watcher takes from the file at once
 _IDLE = 0.2  # seconds without work after which the write-ahead log is tidied
 _TIDY = 4096  # rows after which it is tidied although there is work: some 16 MB
 _SLACK = 1000  # revisions that the log may hold beyond what is kept, so that trimming is rare
+_TURN = 0.001  # seconds that a job waits before the loop makes way for the thread, and from then to the next time
+_WAY = 50e-6  # seconds; the kernel adds 50 µs (timer slack, prctl(2)), which is longer than it takes to wake a thread
 _BIG = 512 * 2**20  # bytes of the file from which a tenth of that is kept: revisions may be big
 
 
@@ -40,6 +46,9 @@ class SqliteStore:
         self._head = head
         self._moved = asyncio.Event()
         self._closed = False
+        self._loop = asyncio.get_running_loop()
+        self._unanswered = 0
+        self._turn: asyncio.TimerHandle | None = None
 
     @classmethod
     async def open(cls, path: Path, *, keep: int = 10_000) -> "SqliteStore":
@@ -66,9 +75,7 @@ class SqliteStore:
     async def commit(self, expected: int, batches: Sequence[Sequence[Change]]) -> int:
         """See ``Store.commit``. May be called again before it answered, with the head that it will have made."""
         self._refuse_closed()
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._worker.jobs.put(_Batch(expected, batches, done))
-        head = await done
+        head: int = await self._answer(lambda done: _Batch(expected, batches, done))
         if head > self._head:
             self._advance(head)
         return head
@@ -118,9 +125,26 @@ class SqliteStore:
 
     async def _call(self, function: Callable[[File], R]) -> R:
         self._refuse_closed()
-        done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._worker.jobs.put(_Call(function, done))
-        return await done
+        return cast("R", await self._answer(lambda done: _Call(function, done)))
+
+    async def _answer(self, job: "Callable[[asyncio.Future[Any]], _Batch | _Call]") -> Any:
+        """What the thread says to it."""
+        done: asyncio.Future[Any] = self._loop.create_future()
+        self._unanswered += 1
+        if self._turn is None:
+            self._turn = self._loop.call_later(_TURN, self._make_way)
+        self._worker.jobs.put(job(done))
+        try:
+            return await done
+        finally:
+            self._unanswered -= 1
+
+    def _make_way(self) -> None:
+        """Sleep without Python's lock, so that the thread has it."""
+        self._turn = None
+        if self._unanswered:
+            time.sleep(_WAY)
+            self._turn = self._loop.call_later(_TURN, self._make_way)
 
     def _advance(self, head: int) -> None:
         self._head = head

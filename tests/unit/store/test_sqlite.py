@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import sqlite3
+import threading
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,35 @@ def test_racing_commits_share_a_transaction_and_one_of_each_pair_wins(path: Path
         assert [done for done in outcomes if isinstance(done, int)] == list(range(1, 21))
         assert sum(isinstance(done, Conflict) for done in outcomes) == 20
         assert held(await store.snapshot()) == expected(20)
+        await store.close()
+
+    run(story())
+
+
+def test_the_loop_makes_way_for_the_thread_for_as_long_as_somebody_waits(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy loop kept the thread from Python's lock for seconds. Here the thread comes on only when the loop sleeps."""
+    slept: list[float] = []
+    let_on = threading.Event()
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            let_on.set()
+
+    monkeypatch.setattr(sqlite.time, "sleep", sleep)
+
+    async def story() -> None:
+        store = await SqliteStore.open(path)
+        waiting = asyncio.ensure_future(store._call(lambda _: let_on.wait()))
+        assert await waiting
+        await committed(store, 1)
+        while store._turn is not None:  # it ends by itself
+            await asyncio.sleep(0)
+        before = len(slept)
+        await store.head()
+        assert store._turn is None and len(slept) == before
         await store.close()
 
     run(story())
