@@ -65,6 +65,37 @@ def test_what_is_left_is_what_the_tool_would_have_left(count: int) -> None:
         conntrack.forget(conn, steps)  # again: nothing is there, and nothing is wrong
 
 
+GRE = "conntrack -I -p gre -s 10.0.0.1 -d 10.0.0.2 --srckey 1 --dstkey 2 -t 600 2>/dev/null"
+PING = "conntrack -I -p icmp -s 10.0.0.1 -d 10.0.0.2 --icmp-type 8 --icmp-code 0 --icmp-id 7 -t 600 2>/dev/null"
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_a_short_table_is_read_from_its_file_before_the_dump(monkeypatch: pytest.MonkeyPatch, *, short: bool) -> None:
+    for space in ("one", "two"):
+        filled(space, 60)
+        sh(PING, space)
+    if not short:
+        monkeypatch.setattr(conntrack, "_SHORT", 20)
+    wanted = [*drawn(9), ("orig-src", "10.0.0.1", None)]
+    steps = [ConntrackDelete(netns="one", direction=d, address=a, zone=z) for d, a, z in wanted]  # type: ignore[arg-type]
+    for d, a, z in wanted:
+        for line in commands(ConntrackDelete(netns="two", direction=d, address=a, zone=z)):  # type: ignore[arg-type]
+            subprocess.run(["sh", "-c", line], capture_output=True, check=False)
+    sh(GRE, "one")
+    with HostConnection() as conn:
+        seen = conntrack.look(conn, "one")
+        assert (seen is None) == short
+        sock = conn.handle("one").conntrack
+        with monkeypatch.context() as without:
+            without.setattr(sock, "dump", lambda *_: [])
+            conntrack.forget(conn, steps, seen)
+        left = [line for line in table("one") if not (short and line.startswith("gre"))]
+        assert left == table("two") and 0 < len(left) < 60
+        assert len(table("one")) == len(left) + short, "the file is not read for GRE"
+        conntrack.forget(conn, steps)
+        assert table("one") == table("two")
+
+
 def test_several_namespaces_at_once() -> None:
     for space in ("one", "two"):
         filled(space, 20)

@@ -133,7 +133,8 @@ class _Going:
 
     def restore(self, steps: Sequence[Restore], then: Sequence[ConntrackDelete]) -> None:
         """Restore all at once, with a first look at the connections that are forgotten ``then``; back when the rules are there."""
-        self._seen = {space: conntrack.look(self._conn, space) for space in _by_namespace(then)}
+        looks = ((space, conntrack.look(self._conn, space)) for space in _by_namespace(then))
+        self._seen = {space: seen for space, seen in looks if seen is not None}
         for step in steps:
             with _failure_of(step):
                 self._restores.append((step, iptables.Restoring(self._conn, step.netns, step.text)))
