@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from floatway.lab.ovs import wait_for_release
+
 _CLONE_NEWNS, _CLONE_NEWUTS, _CLONE_NEWPID, _CLONE_NEWNET = 0x20000, 0x4000000, 0x20000000, 0x40000000
 _DEADLINE = 180  # seconds for one test
 _PRIVATE = ("/run", "/etc/openvswitch", "/var/log/openvswitch", "/var/lib/openvswitch")
@@ -129,6 +131,7 @@ def start_ovs() -> None:
 
 def start_ovsdb() -> None:
     """ovsdb-server alone."""
+    wait_for_release(Path("/var/run/openvswitch/ovsdb-server.pid"))
     sh(
         "ovsdb-server --remote=punix:/var/run/openvswitch/db.sock --pidfile --detach --log-file /etc/openvswitch/conf.db"
     )
@@ -136,6 +139,7 @@ def start_ovsdb() -> None:
 
 def start_vswitchd() -> None:
     """ovs-vswitchd alone."""
+    wait_for_release(Path("/var/run/openvswitch/ovs-vswitchd.pid"))
     sh("ovs-vswitchd --disable-system --pidfile --detach --log-file")
 
 

@@ -67,11 +67,11 @@ def _start() -> None:
 
 def _start_daemon(name: str, *argv: str) -> None:
     pidfile = RUN / f"{name}.pid"
-    _wait_for_release(pidfile)
+    wait_for_release(pidfile)
     _do(name, *argv, "--detach", "--no-chdir", f"--pidfile={pidfile}", f"--log-file={RUN}/{name}.log", "-vconsole:off")
 
 
-def _wait_for_release(pidfile: Path) -> None:
+def wait_for_release(pidfile: Path) -> None:
     """A process that was killed looks dead (its command line is empty) before the kernel has closed its files and, with them, the
     lock on its pid file, for which a new one refuses to start (lib/daemon-unix.c)."""
     with suppress(FileNotFoundError), pidfile.open("r+b") as file:
