@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from itertools import groupby, pairwise
+from typing import Final
 
 from floatway.host.commands import commands
 from floatway.host.ownership import is_our_netns
@@ -16,6 +17,7 @@ from floatway.host.steps import (
     ConntrackDelete,
     Ip,
     IpsetRestore,
+    LinkMove,
     NetnsAdd,
     NetnsDelete,
     OfBundle,
@@ -29,15 +31,22 @@ from floatway.linux import conntrack, ipops, ipset, iptables, netns, openflow, o
 from floatway.linux.announce import announce
 from floatway.linux.connection import HostConnection
 from floatway.linux.errors import LinuxError, StepFailed
+from floatway.linux.relay import Bundle
 from floatway.linux.rtwrite import loopback_up
+
+_NEARLY: Final = 0.01  # seconds
+BESIDE: Final = (NetnsAdd, SysctlWrite, OvsTransaction, OfBundle, ConntrackDelete)
+"""Steps that do not mind whether a namespace that came with the plan has its rules already: nothing lives there yet."""
 
 
 def execute(conn: HostConnection, plan: Plan) -> None:
     """Run all steps in order. Raises StepFailed with the command a person would type to see the failure again."""
-    going = _Going(conn)
     together = groups(plan.steps)
     early = early_bundles(together)
+    going = _Going(conn, frozenset(step.name for step in plan.steps if isinstance(step, NetnsAdd)))
     try:
+        for number in early.values():
+            going.prepare(step for step in together[number] if isinstance(step, OfBundle))
         for number, (steps, after) in enumerate(pairwise([*together, ()])):
             going.end_before(steps[0])
             if restores := [step for step in steps if isinstance(step, Restore)]:
@@ -100,20 +109,30 @@ def _place(step: Step) -> str | None:
 
 
 class _Going:
-    """What has begun and not ended while a plan is executed: tools that have done their work and take their time to end."""
+    """What has begun and not ended while a plan is executed: tools that have done their work and take their time to end, and those whose
+    work nothing waits for yet. ``fresh`` namespaces come with this plan."""
 
-    def __init__(self, conn: HostConnection) -> None:
+    def __init__(self, conn: HostConnection, fresh: frozenset[str]) -> None:
         self._conn = conn
+        self._fresh = fresh
         self._restores: list[tuple[Restore, iptables.Restoring]] = []
         self._seen: dict[str, conntrack.Seen] = {}
         self._forgotten: list[ConntrackDelete] = []
+        self._prepared: dict[str, Future[Bundle]] = {}
         self._bundles: list[tuple[OfBundle, Future[str]]] = []
+
+    def prepare(self, steps: Iterable[OfBundle]) -> None:
+        """Start the tools that these will need: that takes as long as many a step before them."""
+        for step in steps:
+            self._prepared[step.bridge] = openflow.begin_bundle(self._conn, step.bridge)
 
     def begin(self, steps: Sequence[OfBundle]) -> None:
         """Begin these bundles, of different bridges."""
         for step in steps:
+            begun = self._prepared.pop(step.bridge, None)
             with _failure_of(step):
-                self._bundles.append((step, openflow.start_bundle(self._conn, step.bridge, step.delete, step.add)))
+                future = openflow.start_bundle(self._conn, step.bridge, step.delete, step.add, begun)
+                self._bundles.append((step, future))
 
     def bundle(self, steps: Sequence[OfBundle]) -> None:
         """These bundles are in, begun early or not. Raises StepFailed."""
@@ -126,20 +145,31 @@ class _Going:
 
     def end_before(self, step: Step) -> None:
         """End what cannot go on beside this step. In namespaces of ours nobody else writes rules, so that rules are known to be
-        there; elsewhere only what can be done again may follow early."""
-        ours = all(is_our_netns(restore.netns) for restore, _ in self._restores)
-        if not (isinstance(step, ConntrackDelete) or (ours and isinstance(step, Ip | Announce))):
+        there; elsewhere only what can be done again may follow early. Where nothing lives yet, rules are due with the first device."""
+        if isinstance(step, Ip):
+            for restore, restoring in self._restores:
+                if restore.netns in self._fresh:
+                    restoring.wait_rules()
+            if any(isinstance(op, LinkMove) for op in step.ops):
+                # the kernel's lock for devices is held while one moves, 16 ms, and vswitchd soon needs it
+                wait([future for _, future in self._bundles], _NEARLY)
+        spaces = {restore.netns for restore, _ in self._restores}
+        beside = isinstance(step, BESIDE if spaces <= self._fresh else ConntrackDelete)
+        ours = isinstance(step, Ip | Announce) and all(map(is_our_netns, spaces))
+        if not (beside or ours):
             self._end_restores()
 
     def restore(self, steps: Sequence[Restore], then: Sequence[ConntrackDelete]) -> None:
-        """Restore all at once, with a first look at the connections that are forgotten ``then``; back when the rules are there."""
+        """Restore all at once, with a first look at the connections that are forgotten ``then``; back when the rules are there, but for
+        namespaces in which nothing lives yet."""
         looks = ((space, conntrack.look(self._conn, space)) for space in _by_namespace(then))
         self._seen = {space: seen for space, seen in looks if seen is not None}
         for step in steps:
             with _failure_of(step):
                 self._restores.append((step, iptables.Restoring(self._conn, step.netns, step.text)))
-        for _, restoring in self._restores:
-            restoring.wait_rules()
+        for restore, restoring in self._restores:
+            if restore.netns not in self._fresh:
+                restoring.wait_rules()
 
     def forget(self, steps: Sequence[ConntrackDelete]) -> None:
         """Forget connections; those that began while a tool had not ended perhaps once more."""
@@ -154,6 +184,8 @@ class _Going:
         try:
             self._end_restores()
         finally:
+            for begun in self._prepared.values():
+                openflow.end_bundle(begun)
             wait([future for _, future in self._bundles])
 
     def _end_restores(self) -> None:

@@ -11,9 +11,9 @@ from floatway.host.ownership import owned
 from floatway.host.plan import plan
 from floatway.host.records import Chain, Flow, Ipset, Link, Netns, OvsBridge, OvsPort, Route, Rule
 from floatway.host.state import HostState, diff
-from floatway.host.steps import OfBundle, Plan, Step
+from floatway.host.steps import NetnsAdd, OfBundle, Plan, Restore, Step
 from floatway.lab.sample import big_cloud
-from floatway.linux.execute import early_bundles, groups
+from floatway.linux.execute import BESIDE, early_bundles, groups
 from floatway.model.cloud import Cloud
 from floatway.model.resources import Host
 from strategies import HOSTS
@@ -98,13 +98,24 @@ def foreign_of(state: HostState) -> set[object]:
 
 
 def otherwise(steps: Plan) -> Plan:
-    """The same plan as it may run too: bundles that begin early are done first, those that run at the same time the other way round."""
+    """The same plan as it may run too: bundles that begin early are done first, those that run at the same time the other way round,
+    and a new namespace has its rules no sooner than it must."""
     together = groups(steps.steps)
     early = early_bundles(together)
+    fresh = {step.name for step in steps.steps if isinstance(step, NetnsAdd)}
     after: list[Step] = []
+    due: list[Step] = []
     for number, group in enumerate(together):
+        if isinstance(group[0], Restore):
+            due += (step for step in group if isinstance(step, Restore) and step.netns in fresh)
+            after += (step for step in group if step not in due)
+            continue
+        if not isinstance(group[0], BESIDE):
+            after += due
+            due.clear()
         if number not in early.values():
             after += reversed(group) if isinstance(group[0], OfBundle) else group
         if number in early:
             after += reversed(together[early[number]])
+    after += due
     return msgspec.structs.replace(steps, steps=tuple(after))
