@@ -87,7 +87,6 @@ class Operator:
                 _administrators(caller)
                 if not await self._keys.revoke(host):
                     raise ApiError(404, "HostNotFound", f"Host {host} has no key.")
-                self._hub.forget(host)
                 return NO_CONTENT
             case "GET", ("cloud",):
                 _administrators(caller)

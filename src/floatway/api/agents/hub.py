@@ -163,6 +163,7 @@ class Hub:
         if changed is None:
             self._restart(model)
             return
+        self._void([id_ for kind, id_ in changed if kind == e.HostKey.KIND], model)
         concerned = self.parts.move(model, changed)
         if concerned:
             self._keep(model)
@@ -180,6 +181,15 @@ class Hub:
             if kind == e.HostStand.KIND:
                 self._read_stand(model, id_)
         self._wake()
+
+    def _void(self, hosts: Collection[str], after: Model) -> None:
+        """Of these hosts' keys some may be good no more: what was opened with them ends, whichever server took them back."""
+        for host in hosts:
+            was, is_ = self.parts.model.get(e.HostKey, host), after.get(e.HostKey, host)
+            if is_ is None:
+                self.forget(host)
+            elif was is not None and was.secret != is_.secret and (stream := self._streams.get(host)) is not None:
+                self.left(stream)
 
     def _keep(self, model: Model) -> None:
         self._models[model.revision] = model

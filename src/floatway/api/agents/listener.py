@@ -49,6 +49,7 @@ _REQUEST_COST: Final = 1024
 _OPEN_COST: Final = 64 * 1024
 _JOIN_COST: Final = 8 * 1024
 _UNREAD_BYTES: Final = 256 * 1024
+_REVISION_DIGITS: Final = 18
 _NDJSON: Final = [(b"content-type", b"application/x-ndjson")]
 
 Authenticate = Callable[[Mapping[str, str]], str | None]
@@ -178,8 +179,10 @@ class Listener:
         """Let a host (or "", all that have no key yet) that makes more than its share of work wait."""
         await self._allowances.setdefault(host, Allowance()).spend(_REQUEST_COST + cost)
 
-    async def answer(self, method: str, path: list[str], host: str, body: bytes) -> Response:
-        """Everything but streams; ``host`` was admitted.
+    async def answer(
+        self, method: str, path: list[str], headers: Mapping[str, str], host: str, body: bytes
+    ) -> Response:
+        """Everything but streams; ``host`` was admitted, and has to be still when it has waited for its turn.
 
         Raises:
             ApiError: what goes into the error document.
@@ -197,6 +200,7 @@ class Listener:
                 await self.spend(host, _OPEN_COST)
             if report.applied > self._hub.revision:
                 await self._engine.read()
+            self._host(path, headers)
             await self._reports.take(host, report)
             return _json({"revision": self._hub.revision})
         if len(path) == 3 and method == "GET":
@@ -216,22 +220,24 @@ class Listener:
             raise forbidden("NotThisHost", "A host's key is good for that host alone.")
         return host
 
-    async def open(self, host: str, query: str) -> Stream:
-        """The stream that is asked for by ``host``, which was admitted.
+    async def open(self, host: str, query: str, path: list[str], headers: Mapping[str, str]) -> Stream:
+        """The stream that is asked for by ``host``, which was admitted, and has to be still when it has waited for its turn.
 
         Raises:
-            ApiError: 400; 503 when what the agent has seen does not come.
+            ApiError: 400, 401; 503 when what the agent has seen does not come.
         """
         await self.spend(host, _OPEN_COST)
         asked = urllib.parse.parse_qs(query).get("from", [""])[0]
-        if asked and not asked.isdecimal():
+        if asked and not (asked.isdecimal() and len(asked) <= _REVISION_DIGITS):
             raise bad_request("HTTPBadRequest", "from is a revision: a number, 0 or more.")
         since = int(asked) if asked else None
+        self._host(path, headers)
         try:
             return self._hub.open(host, since)
         except Ahead:
             # either this server has not heard of it yet, or it is of another store, or of one that was restored: begin anew
             newest = (await self._engine.read()).revision
+            self._host(path, headers)
             return self._hub.open(host, since if since is not None and since <= newest else None)
 
     @property
@@ -285,9 +291,9 @@ class _Connection:
             self._first = False
             try:
                 if method == "GET" and path[3:] == ["stream"]:
-                    await self._stream(await self._listener.open(host, query))
+                    await self._stream(await self._listener.open(host, query, path, headers))
                     return
-                response = await self._listener.answer(method, path, host, body)
+                response = await self._listener.answer(method, path, headers, host, body)
             except ApiError as error:
                 response = error_response(error)
             await self._respond(response)
