@@ -352,6 +352,9 @@ class World:
                 entity = model.get(kind, id_)
                 if entity is not None and not _agrees(entity, status.state, machine.name):
                     found.append(f"{table} {id_} is {entity.status}, not {status.state}")
+        for index, kind in (("reported_by", e.Port), ("failed_on", e.Router)):
+            said = {one.id for one in model.find(kind, index, machine.name)}
+            found += [f"{kind.KIND} {id_} has a word of it that it took back" for id_ in said - expected.ports.keys()]
         return found
 
 

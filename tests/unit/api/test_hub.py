@@ -267,7 +267,7 @@ def test_an_old_word_is_not_believed_and_a_strangers_neither() -> None:
         assert due["ports", one.id] == hub.revision > before
         draft = later(draft)
         report = Report(applied=hub.revision, ports={one.id: Status("ACTIVE"), two.id: Status("ACTIVE")})
-        reports.take(draft, "h1", report, lambda table, id_: id_ == one.id)
+        reports.take(draft, "h1", report, lambda table, id_, state: id_ == one.id)
         assert draft.need(e.Port, one.id).status == "ACTIVE"
         assert draft.need(e.Port, two.id).status == "DOWN"
 

@@ -163,7 +163,7 @@ class Hub:
         if changed is None:
             self._restart(model)
             return
-        self._void([id_ for kind, id_ in changed if kind == e.HostKey.KIND], model)
+        self._void(changed, model)
         concerned = self.parts.move(model, changed)
         if concerned:
             self._keep(model)
@@ -182,14 +182,27 @@ class Hub:
                 self._read_stand(model, id_)
         self._wake()
 
-    def _void(self, hosts: Collection[str], after: Model) -> None:
-        """Of these hosts' keys some may be good no more: what was opened with them ends, whichever server took them back."""
-        for host in hosts:
-            was, is_ = self.parts.model.get(e.HostKey, host), after.get(e.HostKey, host)
-            if is_ is None:
-                self.forget(host)
-            elif was is not None and was.secret != is_.secret and (stream := self._streams.get(host)) is not None:
-                self.left(stream)
+    def _void(self, changed: Collection[tuple[str, str]], after: Model) -> None:
+        """End what was opened with a key that is good no more, whichever server took it back; and the stream of an agent that an
+        operator has forgotten: it says anew what it is."""
+        before = self.parts.model
+        for kind, id_ in changed:
+            if kind == e.HostKey.KIND:
+                was, is_ = before.get(e.HostKey, id_), after.get(e.HostKey, id_)
+                if is_ is None:
+                    self.forget(id_)
+                elif was is not None and was.secret != is_.secret:
+                    self._end(id_)
+            elif (
+                kind == e.Agent.KIND
+                and (agent := before.get(e.Agent, id_)) is not None
+                and after.get(e.Agent, id_) is None
+            ):
+                self._end(agent.host)
+
+    def _end(self, host: str) -> None:
+        if (stream := self._streams.get(host)) is not None:
+            self.left(stream)
 
     def _keep(self, model: Model) -> None:
         self._models[model.revision] = model
@@ -247,6 +260,8 @@ class Hub:
         presence = self.present(host)
         stood = self._stood(presence, since) if since is not None else None
         first = between(stood, now, host) if stood is not None else whole(now, host)
+        # what became otherwise and the same again meanwhile it is not told of: its word of where it stands will do
+        presence.due = {key: min(revision, since or 0) for key, revision in presence.due.items()}
         if not first.empty:
             self._concern(presence, now.revision)
             _note_due(presence, first)

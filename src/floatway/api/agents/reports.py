@@ -21,7 +21,7 @@ from floatway.control.draft import Draft
 from floatway.control.errors import ApiError
 from floatway.control.scope import Key, resource
 from floatway.control.snapshot import Readable
-from floatway.model.stream import Report
+from floatway.model.stream import Report, State
 
 __all__ = ["Reports"]
 
@@ -53,12 +53,14 @@ class Reports:
         if news or self._is_owed(self._engine.model, presence, report.applied):
 
             def decide(draft: Draft) -> None:
-                def believed(table: str, id_: str) -> bool:
+                def believed(table: str, id_: str, state: State) -> bool:
                     key = Key(table, id_)
+                    if not hub.parts.concerns(host, key):
+                        # of a floating IP that is not here the rules have said all; of routers and interfaces others speak too
+                        return state == "DOWN" and table != "floating_ips"
                     return (
                         presence.followed
                         and presence.due.get((table, id_), 0) <= report.applied
-                        and hub.parts.concerns(host, key)
                         and _is_known(draft, hub, key, host)
                     )
 

@@ -10,7 +10,7 @@ import msgspec
 
 from floatway.control import entities as e
 from floatway.control.caller import Caller
-from floatway.control.decide import dvr_ports, placement
+from floatway.control.decide import claims, dvr_ports, placement
 from floatway.control.draft import Draft
 from floatway.control.errors import bad_request
 from floatway.control.settings import Settings
@@ -96,7 +96,7 @@ def update(draft: Draft, caller: Caller, agent: e.Agent, values: dict[str, Any])
 
 
 def delete(draft: Draft, caller: Caller, agent: e.Agent) -> None:
-    """Forget it, and what was scheduled to it; if it still runs it reports again."""
+    """Forget it, what was scheduled to it, and with a host's last agent what that said; if it still runs it reports again."""
     del caller
     bindings = draft.find(e.AgentBinding, "agent", agent.id)
     for binding in bindings:
@@ -104,3 +104,5 @@ def delete(draft: Draft, caller: Caller, agent: e.Agent) -> None:
     draft.remove(agent)
     dvr_ports.agent_changed(draft, agent.host)
     placement.agent_gone(draft, [binding.object_id for binding in bindings])
+    if not draft.has(e.Agent, "host", agent.host):
+        claims.take_back(draft, agent.host)

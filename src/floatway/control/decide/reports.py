@@ -1,6 +1,7 @@
 """The rules of what hosts report: from what an agent says of its host to the statuses that the API shows.
 
-A host is believed only about its own part, and only if its word is not older than what it was last told.
+A host is believed only about its own part, and only if its word is not older than what it was last told. What it has no more it
+may take back.
 """
 
 import ipaddress
@@ -10,11 +11,11 @@ from typing import Any, Final
 import msgspec
 
 from floatway.control import entities as e
-from floatway.control.decide import agents, binding, floatingips, routers
+from floatway.control.decide import agents, binding, claims, floatingips, routers
 from floatway.control.draft import Draft
 from floatway.control.errors import bad_request
 from floatway.model.resources import Host
-from floatway.model.stream import Report, Status
+from floatway.model.stream import Report, State, Status
 
 __all__ = ["TYPES", "describe", "seen", "stands", "take"]
 
@@ -41,8 +42,8 @@ class _Said(msgspec.Struct, frozen=True):
     started: bool = False
 
 
-Believed = Callable[[str, str], bool]
-"""(table, id): whether the host may speak of this resource, and knows its newest form."""
+Believed = Callable[[str, str, State], bool]
+"""(table, id, state): whether the host may say so of this resource, and knows its newest form."""
 
 
 def take(draft: Draft, host: str, report: Report, believed: Believed) -> None:
@@ -65,7 +66,7 @@ def take(draft: Draft, host: str, report: Report, believed: Believed) -> None:
         if router is not None:
             routers.reported(draft, router, host, status.state)
     if report.fresh:
-        _take_back(draft, host, report)
+        claims.take_back(draft, host, ports=report.ports, floating_ips=report.floating_ips, routers_=report.routers)
 
 
 def describe(draft: Draft, host: str, said: dict[str, Any]) -> None:
@@ -117,17 +118,4 @@ def seen(draft: Draft, hosts: list[str]) -> None:
 
 
 def _worded(said: dict[str, Status], table: str, believed: Believed) -> Iterator[tuple[str, Status]]:
-    return ((id_, status) for id_, status in said.items() if believed(table, id_))
-
-
-def _take_back(draft: Draft, host: str, report: Report) -> None:
-    for port in draft.find(e.Port, "reported_by", host):
-        if port.id not in report.ports:
-            binding.reported(draft, port, host, "DOWN")
-    for router in draft.find(e.Router, "failed_on", host):
-        if router.id not in report.routers:
-            routers.reported(draft, router, host, "ACTIVE")
-    for port in draft.find(e.Port, "host", host):
-        for floating_ip in draft.find(e.FloatingIp, "port", port.id):
-            if floating_ip.id not in report.floating_ips and floating_ip.status == "ACTIVE":
-                floatingips.reported(draft, floating_ip, host, "DOWN")
+    return ((id_, status) for id_, status in said.items() if believed(table, id_, status.state))
