@@ -10,6 +10,7 @@
 An environment variable FLOATWAY_AGENT_KEY overrides a key that is no table.
 """
 
+import ipaddress
 import os
 import socket
 import tomllib
@@ -104,6 +105,9 @@ def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Age
         if given is not None:
             table[field.name] = given.split(",") if field.name == "servers" else given
     try:
-        return msgspec.convert(table, AgentConfig)
-    except msgspec.ValidationError as error:
+        config = msgspec.convert(table, AgentConfig)
+        if config.tunnel_ip:
+            ipaddress.ip_address(config.tunnel_ip)
+    except ValueError as error:  # msgspec's are ValueErrors
         raise AgentConfigError(f"{path or 'environment'}: {error}") from error
+    return config

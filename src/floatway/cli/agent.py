@@ -1,6 +1,7 @@
 """``floatway agent``: one process a host that makes it be what the server says; and how a host is let in."""
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,10 @@ def token(host: str, as_json: bool) -> None:
 
 @click.command(
     "join",
-    epilog="\b\nExample:\n  sudo floatway agent join eyJob3N0Ijoi… && sudo systemctl enable --now floatway-agent",
+    epilog="""\b
+Examples:
+  sudo floatway agent join eyJob3N0Ijoi… && sudo systemctl enable --now floatway-agent
+  floatway agent token cy2-compute02 | ssh cy2-compute02 sudo floatway agent join -""",
 )
 @click.argument("word", metavar="TOKEN")
 @click.option(
@@ -81,17 +85,20 @@ def token(host: str, as_json: bool) -> None:
 )
 def join(word: str, config: Path, key: Path) -> None:
     """Get this host its key. Joining again gives it a new one; the old one is void. Lines of the configuration that the token has no
-    word for stay."""
+    word for stay. A TOKEN of - is read from standard input, where no other user of this host can see it."""
+    from floatway.agent.join import JoinError
     from floatway.agent.join import join as joined
     from floatway.agent.link import LinkError
     from floatway.model.invitation import Invitation, InvitationError
 
     try:
-        invitation = Invitation.of(word)
+        invitation = Invitation.of(sys.stdin.read() if word == "-" else word)
     except InvitationError as error:
         raise BadInput(str(error), mend="floatway agent token HOST    makes one") from error
     try:
         server = asyncio.run(joined(invitation, config, key))
+    except JoinError as error:
+        raise BadInput("this host cannot join; the token is still good", where=str(error)) from error
     except LinkError as error:
         raise Complaint("no server lets this host in", where=str(error)) from error
     click.echo(f"{invitation.host} is let in by {server}: {key}, {config}")

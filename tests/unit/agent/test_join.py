@@ -10,10 +10,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from control_cloud import agent_of
 from floatway.agent.config import AgentConfig, load
-from floatway.agent.join import join
+from floatway.agent.join import JoinError, join
 from floatway.agent.link import Address, Link, LinkError, Refused
 from floatway.api.agents.hub import Hub
 from floatway.api.agents.keys import Keys
@@ -21,6 +22,7 @@ from floatway.api.agents.listener import Listener
 from floatway.api.agents.tls import identity
 from floatway.api.config import AgentsConfig, Config
 from floatway.api.engine import Engine
+from floatway.cli.agent import agent
 from floatway.control.settings import Settings
 from floatway.model.invitation import Invitation, InvitationError
 from sim.store import MemoryStore
@@ -138,6 +140,44 @@ def test_another_certificate_learns_no_secret_and_uses_up_no_token(tmp_path: Pat
             await join(msgspec.structs.replace(invitation, fingerprint="0" * 64), etc / "agent.toml", etc / "agent.key")
         assert not etc.exists()
         await join(invitation, etc / "agent.toml", etc / "agent.key")
+
+    run(story, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "key", "words"),
+    [
+        ("etc/agent.toml", "file/agent.key", "is no directory"),
+        ("file/agent.toml", "etc/agent.key", "is no directory"),
+        ("etc/agent.toml", "directory", "cannot be written"),
+        ("many_lines.toml", "etc/agent.key", "must have a line each"),
+        ("latin.toml", "etc/agent.key", "can't decode"),
+    ],
+)
+def test_files_that_cannot_be_written_use_up_no_token(tmp_path: Path, config: str, key: str, words: str) -> None:
+    many = 'servers = [\n  "https://a:9697",\n]\n'
+    (tmp_path / "file").write_text("")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "many_lines.toml").write_text(many)
+    (tmp_path / "latin.toml").write_bytes(b"# \xe4\n")
+
+    async def story(door: Door, etc: Path) -> None:
+        invitation = await door.invitation()
+        with pytest.raises(JoinError, match=words):
+            await join(invitation, tmp_path / config, tmp_path / key)
+        assert (tmp_path / "many_lines.toml").read_text() == many and not etc.exists()
+        await join(invitation, etc / "agent.toml", etc / "agent.key")
+
+    run(story, tmp_path)
+
+
+def test_a_token_is_read_from_standard_input(tmp_path: Path) -> None:
+    async def story(door: Door, etc: Path) -> None:
+        typed = (await door.invitation()).text + "\n"
+        argv = ["join", "-", "--config", str(etc / "agent.toml"), "--key", str(etc / "agent.key")]
+        said = await asyncio.to_thread(CliRunner().invoke, agent, argv, input=typed)
+        assert said.exit_code == 0, said.output
+        assert await shown(load(etc / "agent.toml", {})) == HOST
 
     run(story, tmp_path)
 
