@@ -142,6 +142,7 @@ def _late(one: Presence, *, follows: bool) -> str:
         return f"no agent of {one.host} is connected; see there: systemctl status floatway-agent"
     said = f"{one.host} stands at revision {one.applied} of {one.concerned}"
     failed = [f"{what}: {why.reason}" for what, why in one.failures.items()]
+    failed = failed or [event.what for event in one.events[-1:] if event.kind == "failed"]  # of the host as a whole
     return f"{said} ({', '.join(failed)})" if failed else said
 
 

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from agents_door import NOW, Door, line_of, run, until
 from floatway.api.agents import gauges
 from floatway.api.agents.allowance import BURST, RATE, Allowance
+from floatway.api.agents.listener import Listener
 from floatway.api.agents.reports import Reports
 from floatway.control import entities as e
 from floatway.model.stream import Event, Report, Status
@@ -284,6 +285,23 @@ def test_what_hosts_tell_is_counted_and_the_newest_kept() -> None:
         assert door.hub.events == {"repaired": 50}
         _, known = await door.ask(door.request("GET", "/v1/hosts/h1", "h1"))
         assert len(known["events"]) == 32 and len(known["events"][-1]["what"]) == 500
+
+    run(story)
+
+
+def test_what_is_written_to_the_log_is_counted_as_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(door: Door) -> None:
+        spent: list[int] = []
+
+        async def spend(self: Listener, host: str, cost: int) -> None:
+            spent.append(cost)
+
+        monkeypatch.setattr(Listener, "spend", spend)
+        events = tuple(Event("repaired", "", NOW) for _ in range(1000))
+        await door.report("h1", Report(applied=0, events=events[:1]))
+        one = sum(spent)
+        await door.report("h1", Report(applied=0, events=events))
+        assert sum(spent) - one > 30_000
 
     run(story)
 

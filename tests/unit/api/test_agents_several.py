@@ -109,6 +109,40 @@ def test_a_host_that_moves_is_where_it_is() -> None:
     run(story)
 
 
+def test_a_wire_that_died_without_a_word_is_not_waited_for() -> None:
+    async def story(a: Server, b: Server, port: e.Port) -> None:
+        first = a.hub.open("h1", None)
+        await a.reports.take("h1", Report(applied=a.hub.revision, fresh=True))
+        await in_step(a, b)
+        b.hub.open("h1", b.hub.revision)  # a still has its end of the wire
+        await b.reports.take("h1", Report(applied=b.hub.revision, fresh=True))
+        await in_step(a, b)
+        assert first.closed and a.hub.presences["h1"].elsewhere == "b"
+        revision = await renamed(a, port, "new")
+        await in_step(a, b)
+        waiting = asyncio.ensure_future(a.hub.reached(revision, 20))
+        await b.reports.take("h1", Report(applied=revision))
+        assert await waiting == []
+
+    run(story)
+
+
+def test_who_comes_back_is_not_sent_away_for_what_the_other_said_before() -> None:
+    async def story(a: Server, b: Server, port: e.Port) -> None:
+        there = b.hub.open("h1", None)
+        await b.reports.take("h1", Report(applied=b.hub.revision, fresh=True))
+        await in_step(a, b)
+        here = a.hub.open("h1", a.hub.revision)
+        await a.reports.take("h1", Report(applied=a.hub.revision, fresh=True))
+        await in_step(a, b)
+        assert there.closed and not here.closed and b.hub.presences["h1"].elsewhere == "a"
+        await b.reports.left("h1")
+        await in_step(a, b)
+        assert not here.closed and a.hub.presences["h1"].connected
+
+    run(story)
+
+
 def test_nobody_waits_for_a_host_whose_server_died_with_it() -> None:
     async def story(a: Server, b: Server, port: e.Port) -> None:
         b.hub.open("h1", None)

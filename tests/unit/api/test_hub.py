@@ -1,7 +1,7 @@
 """The hub: every host's stream leads it to its part, whoever is slow, away or new, and who waits learns who is behind."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import msgspec
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import l3_operations
 from control_cloud import ADMIN, a_draft, agent_of, later, network_of, port_of, subnet_of
 from effort import examples
-from floatway.api.agents.hub import Ahead, Hub, Stream
+from floatway.api.agents.hub import Ahead, Hub, Presence, Stream
 from floatway.control import entities as e
 from floatway.control.decide import ports, reports
 from floatway.control.draft import Draft
@@ -238,6 +238,32 @@ def test_who_waits_learns_who_is_behind() -> None:
         assert await waiting == []
         assert hub.presences["h2"].failures == {f"ports/{one.id}": Status("ERROR", "ip link add: File exists")}
         assert hub.presences["h2"].heard == 5.0
+
+    run(story)
+
+
+def test_who_waits_for_one_host_does_not_ask_all_with_every_word_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        draft, _, _ = two_hosts()
+        hub = Hub(draft.model, clock=lambda: 0.0)
+        for host in HOSTS:
+            hub.open(host, None)
+        asked, behind = [0], hub.behind
+
+        def counted(revision: int, hosts: Collection[str] | None = None) -> list[Presence]:
+            asked[0] += 1
+            return behind(revision, hosts)
+
+        monkeypatch.setattr(hub, "behind", counted)
+        waiting = asyncio.ensure_future(hub.reached(hub.revision, 30))
+        await asyncio.sleep(0)
+        for _ in range(100):
+            hub.heard("h3", Report(applied=hub.revision))
+            await asyncio.sleep(0)
+        assert asked[0] == 1 and not waiting.done()
+        for host in HOSTS:
+            hub.heard(host, Report(applied=hub.revision))
+        assert await waiting == [] and asked[0] <= 4
 
     run(story)
 

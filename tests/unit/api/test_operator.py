@@ -22,7 +22,7 @@ from floatway.control.decide import ports
 from floatway.control.draft import Draft
 from floatway.control.errors import ApiError
 from floatway.control.settings import Settings
-from floatway.model.stream import Report, Status
+from floatway.model.stream import Event, Report, Status
 from shared_store import Shared, Store
 
 NOW = 1_795_000_000.0
@@ -105,6 +105,17 @@ def test_waiting_in_vain_says_for_whom() -> None:
         assert told["late"][0]["failures"][f"ports/{here.port.id}"]["reason"] == "ip link add: no room"
         status, told = await here.ask("GET", "wait?timeout=0", MEMBER)
         assert status == 504 and told["applied"] is False and not told.keys() & {"hosts", "late"}
+
+    run(story)
+
+
+def test_waiting_in_vain_for_a_host_that_cannot_make_anything_says_why() -> None:
+    async def story(here: World) -> None:
+        here.hub.open("h1", None)
+        said = Event("failed", "host as a whole: ovsdb-server does not answer", NOW)
+        here.hub.heard("h1", Report(applied=0, events=(said,)))
+        _, told = await here.ask("GET", "wait?timeout=0")
+        assert said.what in told["NeutronError"]["message"]
 
     run(story)
 

@@ -33,7 +33,8 @@ REPORTED: Final = ("ports", "floating_ips", "routers")
 """The tables whose resources have a status, and the fields of a report that hold it."""
 KEPT: Final = 1024
 """Revisions that concerned some host, which an agent may have missed and still be sent the difference."""
-_EVENTS: Final = 32
+KEPT_EVENTS: Final = 32
+"""The newest that a host told of, kept and written to the log."""
 _REASON: Final = 500
 EVENTS: Final = ("repaired", "failed", "recovered")
 
@@ -241,7 +242,9 @@ class Hub:
             return
         presence = self.present(host)
         presence.elsewhere = stand.server if stand.server != self.server else ""
-        if presence.elsewhere and not presence.connected:
+        if presence.elsewhere and presence.connected:
+            self._end(host)  # it has begun anew there; our end of a dead wire would stand for minutes
+        elif presence.elsewhere:
             presence.applied = stand.applied
 
     # --- the agents' side -------------------------------------------------------------------------
@@ -332,10 +335,10 @@ class Hub:
 
     def _note_events(self, presence: Presence, events: tuple[Event, ...]) -> None:
         self.events.update(event.kind for event in events if event.kind in EVENTS)
-        told = [Event(_short(event.kind), _short(event.what), event.seconds) for event in events[-_EVENTS:]]
+        told = [Event(_short(event.kind), _short(event.what), event.seconds) for event in events[-KEPT_EVENTS:]]
         for event in told:
             _LOG.info("a host says", host=presence.host, kind=event.kind, what=event.what)
-        presence.events = (*presence.events, *told)[-_EVENTS:]
+        presence.events = (*presence.events, *told)[-KEPT_EVENTS:]
 
     def forget(self, host: str) -> None:
         """The host is no more: its stream ends, nobody waits for it."""
@@ -351,12 +354,21 @@ class Hub:
         """The hosts with an agent that follows which a revision up to ``revision`` concerns and that have not said that they stand
         there. Of ``hosts``, those without one too: they may be anywhere."""
         named = self.presences if hosts is None else dict.fromkeys(hosts)
-        known = ((host, self.presences.get(host) or Presence(host=host)) for host in named)
         return [
             presence
-            for host, presence in known
-            if (presence.applied < min(revision, presence.concerned) if self.follows(presence) else hosts is not None)
+            for presence in (self.presences.get(host) or Presence(host=host) for host in named)
+            if self._lags(presence, revision, named=hosts is not None)
         ]
+
+    def _lags(self, presence: Presence, revision: int, *, named: bool) -> bool:
+        return presence.applied < min(revision, presence.concerned) if self.follows(presence) else named
+
+    def _still(self, late: list[Presence], revision: int, hosts: Collection[str] | None) -> list[Presence]:
+        """Who is behind, if these were. With every word of every host each who waits asks: one host of a thousand is enough."""
+        first = self.presences.get(late[0].host) if late else None
+        if first is not None and self._lags(first, revision, named=hosts is not None):
+            return late
+        return self.behind(revision, hosts)
 
     def follows(self, presence: Presence) -> bool:
         """Is the host's agent connected to any server, as far as is known here?"""
@@ -370,10 +382,11 @@ class Hub:
     async def reached(self, revision: int, timeout: float, hosts: Collection[str] | None = None) -> list[Presence]:
         """Wait until no host is behind; those that still are after ``timeout`` seconds."""
         event = asyncio.Event()
+        late: list[Presence] = []
         self._waiting.add(event)
         try:
             async with asyncio.timeout(timeout):
-                while self.revision < revision or self.behind(revision, hosts):
+                while self.revision < revision or (late := self._still(late, revision, hosts)):
                     event.clear()
                     await event.wait()
         except TimeoutError:

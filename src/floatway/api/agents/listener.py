@@ -24,7 +24,7 @@ import msgspec
 import structlog
 
 from floatway.api.agents.allowance import Allowance
-from floatway.api.agents.hub import Ahead, Hub, Presence, Stream, encoded
+from floatway.api.agents.hub import KEPT_EVENTS, Ahead, Hub, Presence, Stream, encoded
 from floatway.api.agents.reports import Reports
 from floatway.api.config import AgentsConfig
 from floatway.api.engine import Engine
@@ -48,6 +48,7 @@ _SPREAD: Final = 0.7
 _REQUEST_COST: Final = 1024
 _OPEN_COST: Final = 64 * 1024
 _JOIN_COST: Final = 8 * 1024
+_EVENT_COST: Final = 1024
 _UNREAD_BYTES: Final = 256 * 1024
 _REVISION_DIGITS: Final = 18
 _NDJSON: Final = [(b"content-type", b"application/x-ndjson")]
@@ -198,6 +199,8 @@ class Listener:
                 raise bad_request("HTTPBadRequest", f"This is no report: {error}") from error
             if report.agents:
                 await self.spend(host, _OPEN_COST)
+            if report.events:
+                await self.spend(host, _EVENT_COST * min(len(report.events), KEPT_EVENTS))
             if report.applied > self._hub.revision:
                 await self._engine.read()
             self._host(path, headers)
