@@ -77,6 +77,9 @@ def test_every_stream_leads_to_the_part(asked: list[tuple[l3_operations.Request,
             if after is not draft:
                 draft = after
                 moved(hub, draft)
+            for one in readers:
+                if one.stream and one.stream.closed:  # its agent was forgotten
+                    one.stream = None
             reader = readers[request.a % 3]
             if what == "leave" and reader.stream:
                 hub.left(reader.stream)
@@ -90,7 +93,7 @@ def test_every_stream_leads_to_the_part(asked: list[tuple[l3_operations.Request,
             elif what == "elsewhere" and not reader.stream:  # another server led it here
                 reader.has, reader.at = part(draft.model, reader.host), hub.revision
         for reader in readers:
-            if reader.stream is None:
+            if reader.stream is None or reader.stream.closed:
                 reader.connect(reader.at or None)
             while await reader.read() is not None:
                 pass
