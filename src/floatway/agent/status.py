@@ -60,11 +60,12 @@ def truth(
             ports[interface.port.id] = said([*origins, ("subnet", interface.subnet.id)])
     for network_id, gateway in view.agent_gateways.items():
         ports[gateway.id] = said([("port", gateway.id), ("network", network_id)])
-    floating_ips = {
-        floating_ip.id: said([("floating_ip", floating_ip.id), ("router", router_id)])
-        for router_id, floating in view.floating_ips.items()
-        for floating_ip in floating
-    }
+    floating_ips: dict[str, Status] = {}
+    for router_id, floating in view.floating_ips.items():
+        outside = view.gateway_network(cloud.routers[router_id])
+        way_out = [("network", outside.id), ("port", view.agent_gateways[outside.id].id)] if outside is not None else []
+        for floating_ip in floating:
+            floating_ips[floating_ip.id] = said([("floating_ip", floating_ip.id), ("router", router_id), *way_out])
     for port in view.instance_ports:  # those that lead here, and that no router here can translate
         for floating_ip in cloud.floating_ips_by_port.get(port.id, ()):
             floating_ips.setdefault(floating_ip.id, _DOWN)
