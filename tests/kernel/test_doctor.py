@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from floatway.agent.config import AgentConfig
@@ -48,6 +50,19 @@ def test_key_server_and_clock(tmp_path: Path) -> None:
     assert (found["clock"].verdict, "ahead of" in found["clock"].said) == ("warn", True)
     refused = told(with_key(tmp_path), Refused(401, "This needs the key of the host"))
     assert refused["server"].verdict == "fail" and "new token" in refused["server"].remedy
+
+
+def test_a_key_that_goes_in_clear_is_warned_of(tmp_path: Path) -> None:
+    def warned(*servers: str) -> list[str]:
+        config = msgspec.structs.replace(with_key(tmp_path), servers=servers)
+        found = examine(config, lambda: {"applied": 7, "now": time.time()})
+        return [one.said for one in found if one.what == "server" and one.verdict == "warn"]
+
+    assert (
+        warned("https://a:9697", "unix:/run/floatway/agents.sock", "http://127.0.0.1:9697", "http://[::1]:9697") == []
+    )
+    (said,) = warned("https://a:9697", "http://controller:9697")
+    assert said.startswith("http://controller:9697 is not encrypted")
 
 
 def test_the_command_ends_with_one_when_something_is_in_the_way(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import fcntl
 import os
 import shutil
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Literal
@@ -31,6 +32,7 @@ TUNNEL_OVERHEAD: Final = 50  # bytes of VXLAN over IPv4 (RFC 7348, section 5)
 TENANT_MTU: Final = 1450
 SKEW: Final = 2.0  # seconds; heartbeats count seconds
 CROWDED: Final = 0.8
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _TOOLS: Final = {
     "ovs-ofctl": "openvswitch-switch",
     "iptables-restore": "iptables",
@@ -265,6 +267,14 @@ def _server(config: AgentConfig, ask: Callable[[], "dict[str, float] | LinkError
     mode = Path(config.key_file).stat().st_mode & 0o777
     if mode & 0o077:
         yield Finding("warn", "key", f"{config.key_file} can be read by others", f"chmod 600 {config.key_file}")
+    for server in config.servers:
+        if server.startswith("http://") and urllib.parse.urlsplit(server).hostname not in _LOOPBACK:
+            yield Finding(
+                "warn",
+                "server",
+                f"{server} is not encrypted: who listens on the way learns this host's key",
+                'https://… and its fingerprint, as "floatway agent join" writes them',
+            )
     sent = time.time()
     told = ask()
     if isinstance(told, Refused):
