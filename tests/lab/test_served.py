@@ -124,15 +124,6 @@ def test_port_security_off_and_on(served: Served) -> None:
     served.sh.text("test", "ip route del 172.12.10.77")
 
 
-def test_an_extra_route_leads_where_it_says(served: Served) -> None:
-    routes = [{"destination": "10.77.0.0/24", "nexthop": SECOND}]
-    served.change("PUT", f"routers/{ROUTER}/add_extraroutes", {"router": {"routes": routes}})
-    shown = served.sh.text(HOST, "ip route get 10.77.0.1", netns=f"qrouter-{ROUTER}")
-    assert f"via {SECOND}" in shown
-    served.change("PUT", f"routers/{ROUTER}/remove_extraroutes", {"router": {"routes": routes}})
-    assert SECOND not in served.sh.run(HOST, "ip route get 10.77.0.1", netns=f"qrouter-{ROUTER}")[1]
-
-
 def test_a_gateway_is_cleared_and_set(served: Served) -> None:
     served.put("floatingip", FLOATING_IP, port_id=None)
     served.put("router", ROUTER, external_gateway_info=None)
@@ -200,17 +191,6 @@ def test_a_network_is_shared_and_another_project_is_on_it(served: Served) -> Non
     served.change("DELETE", f"ports/{made['id']}")
     assert made["id"][:10] not in served.sh.text(HOST, "iptables -S")
     served.put("network", network, shared=False)
-
-
-def test_a_rename_touches_nothing(served: Served) -> None:
-    before = served.sh.text(HOST, "iptables-save -c | md5sum; ovs-ofctl dump-flows br-int | wc -l")
-    served.put("port", PORT, name="renamed")
-    served.put("router", ROUTER, name="renamed")
-    counted = "iptables-save | grep -v '^#' | sed 's/\\[.*\\]//' | md5sum"
-    first = served.sh.text(HOST, counted)
-    served.put("port", PORT, name="again")
-    assert served.sh.text(HOST, counted) == first
-    assert before and served.out()
 
 
 def test_a_killed_agent_is_no_outage_and_what_came_meanwhile_is_done(served: Served) -> None:
