@@ -31,12 +31,13 @@ class LoginError(Exception):
 
 
 class NetworkingError(Exception):
-    """The API refused. ``status`` is HTTP's, ``kind`` the API's name of the error (PortNotFound)."""
+    """The API refused. ``status`` is HTTP's, ``kind`` the API's name of the error (PortNotFound), ``document`` all that it said."""
 
-    def __init__(self, status: int, kind: str, message: str) -> None:
+    def __init__(self, status: int, kind: str, message: str, document: Any = None) -> None:
         super().__init__(message)
         self.status = status
         self.kind = kind
+        self.document = document
 
 
 class Unreachable(Exception):  # noqa: N818 - named by what the server is
@@ -103,6 +104,8 @@ def _cloud(name: str, env: Mapping[str, str]) -> dict[str, str]:
             continue
         try:
             clouds = yaml.safe_load(path.read_text())["clouds"]
+            if name not in clouds:
+                raise LoginError(f"OS_CLOUD is {name}, and {path} knows {', '.join(clouds) or 'none'}")
             entry = clouds[name]
             flat = {**entry, **entry.get("auth", {})}
         except (OSError, yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
@@ -263,11 +266,11 @@ def _prefix(url: str) -> str:
 
 def _refusal(status: int, raw: bytes) -> NetworkingError:
     """The error document's words: of the Networking API, of Keystone, or of something in between."""
-    kind, message = "", ""
+    kind, message, document = "", "", None
     try:
         document = msgspec.json.decode(raw)
-        (error,) = document.values()
+        error = document["NeutronError"] if "NeutronError" in document else next(iter(document.values()), {})
         kind, message = str(error.get("type") or error.get("title") or ""), str(error["message"])
     except (msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError):
         message = raw[:200].decode(errors="replace").strip() or http.client.responses.get(status, "")
-    return NetworkingError(status, kind, message or str(status))
+    return NetworkingError(status, kind, message or str(status), document)

@@ -9,6 +9,8 @@ from floatway.cli.errors import BadInput, Complaint
 if TYPE_CHECKING:
     from floatway.agent.networking import Networking
 
+MEND = "does the server run? (of a lab: floatway lab status)\nis it elsewhere? OS_CLOUD or OS_ENDPOINT say where"
+
 
 @contextlib.contextmanager
 def asking(url: str = "", *, seconds: float = 30.0) -> Iterator["Networking"]:
@@ -21,15 +23,13 @@ def asking(url: str = "", *, seconds: float = 30.0) -> Iterator["Networking"]:
     from floatway.agent.networking import Login, LoginError, Networking, NetworkingError, Unreachable, login
 
     try:
-        api = Networking(Login(endpoint=url) if url else login(), seconds=seconds)
+        with contextlib.closing(Networking(Login(endpoint=url) if url else login(), seconds=seconds)) as api:
+            yield api
     except LoginError as error:
         raise BadInput(str(error)) from error
-    with contextlib.closing(api):
-        try:
-            yield api
-        except NetworkingError as error:
-            kind = BadInput if error.kind in {"NotFound", "NotUnique"} else Complaint
-            raise kind(str(error)) from error
-        except Unreachable as error:
-            mend = "is it right, and does the server run?" if url else "where is it? OS_CLOUD or OS_ENDPOINT say so"
-            raise Complaint(f"the Networking API does not answer: {error}", mend=mend) from error
+    except NetworkingError as error:
+        kind = BadInput if error.kind in {"NotFound", "NotUnique", "HostNotFound"} else Complaint
+        raise kind(str(error)) from error
+    except Unreachable as error:
+        mend = "is it right, and does the server run?" if url else MEND
+        raise Complaint(f"the Networking API does not answer: {error}", mend=mend) from error

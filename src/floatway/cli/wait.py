@@ -5,7 +5,11 @@ from urllib.parse import urlencode
 import click
 
 from floatway.cli.asking import asking
+from floatway.cli.errors import FAILED, Complaint
 from floatway.cli.options import json_option, print_json
+
+NOT_APPLIED = "NotApplied"
+"""The API's word for: not in time."""
 
 
 @click.command(
@@ -35,8 +39,18 @@ def wait(revision: int | None, hosts: tuple[str, ...], timeout: float, url: str,
     asked: list[tuple[str, str]] = [("timeout", f"{timeout:g}"), *(("host", host) for host in hosts)]
     if revision is not None:
         asked.append(("revision", str(revision)))
+    from floatway.agent.networking import NetworkingError
+
     with asking(url, seconds=timeout + 10) as api:
-        document = api.call("GET", f"/floatway/v1/wait?{urlencode(asked)}")
+        try:
+            document = api.call("GET", f"/floatway/v1/wait?{urlencode(asked)}")
+        except NetworkingError as error:
+            if error.kind != NOT_APPLIED:
+                raise
+            if as_json:
+                print_json({key: value for key, value in error.document.items() if key != "NeutronError"})
+                raise click.exceptions.Exit(FAILED) from error
+            raise Complaint(str(error), mend="floatway agent status HOST    says what happens there") from error
     if as_json:
         print_json(document)
     else:

@@ -122,16 +122,20 @@ def mend(lab: Lab, *, executor: Executor = "netlink") -> dict[str, Outcome]:
     return {host.name: enter.call(lab.nodes[host.name], reconcile_here, cloud, host.name, executor) for host in hosts}
 
 
-def down(name: str = "default") -> None:
-    """End every process of the lab; with them go its namespaces, devices and mounts. Then its files. Fine when there is none."""
-    if not BASE.exists() and not (served.VAR / name).exists() and not any(node.inits(name)):
-        return
+def down(name: str = "default") -> bool:
+    """End every process of the lab; with them go its namespaces, devices and mounts. Then its files. False when there is nothing of
+    it. Raises LabError."""
+    _check_name(name)
+    if not (BASE / name).exists() and not (served.VAR / name).exists() and not any(node.inits(name)):
+        return False
     with _locked():
         _down(name)
+    return True
 
 
 def load(name: str = "default") -> Lab:
     """The lab of that name. Raises LabError when there is none."""
+    _check_name(name)
     lab = _read(name)
     if lab is None:
         raise LabError(
@@ -198,9 +202,14 @@ def status(name: str = "default") -> LabStatus:
     )
 
 
-def _check(cloud: Cloud, name: str) -> None:
+def _check_name(name: str) -> None:
+    """A lab's name becomes directories', which are removed with all that is in them."""
     if not name or not all(character.isalnum() or character in "-_." for character in name) or name.startswith("."):
         raise LabError(f"{name!r} is not a name for a lab: letters, digits, dash and underscore")
+
+
+def _check(cloud: Cloud, name: str) -> None:
+    _check_name(name)
     machines.check_names(cloud)
     if not machines.compute_hosts(cloud):
         raise LabError("the cloud has no instance on any host: there is nothing to raise")

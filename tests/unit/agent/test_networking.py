@@ -153,10 +153,21 @@ def test_the_revision_of_a_write_is_kept(url: str) -> None:
             "PortNotFound",
             "no port",
         ),
+        (
+            504,
+            {
+                "revision": 3,
+                "late": [{}],
+                "NeutronError": {"type": "NotApplied", "message": "h1 is behind", "detail": ""},
+            },
+            "NotApplied",
+            "^h1 is behind$",
+        ),
         (401, {"error": {"code": 401, "title": "Unauthorized", "message": "who?"}}, "Unauthorized", "who?"),
         (502, b"<html>Bad gateway</html>", "", "Bad gateway"),
         (500, b"", "", "Internal Server Error"),
         (400, [], "", r"\[\]"),
+        (400, {}, "", r"\{\}"),
     ],
 )
 def test_refusals_say_why(url: str, status: int, document: Any, kind: str, words: str) -> None:
@@ -165,6 +176,7 @@ def test_refusals_say_why(url: str, status: int, document: Any, kind: str, words
     with pytest.raises(NetworkingError, match=words) as raised:
         api.call("GET", "/x")
     assert (raised.value.status, raised.value.kind) == (status, kind)
+    assert raised.value.document == (None if isinstance(document, bytes) else document)
     api.close()
 
 

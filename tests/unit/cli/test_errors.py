@@ -1,5 +1,10 @@
 """Bad input: what, where, how to mend, exit status 2; nothing touched, no traceback."""
 
+import json
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -7,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from floatway.cli.main import cli
 from floatway.cli.options import Example
+from floatway.lab import lab, prerequisites, served
 
 
 def run(*argv: str) -> Result:
@@ -124,3 +130,72 @@ def test_an_unknown_option_of_exec_is_not_taken_for_a_host() -> None:
     result = run("lab", "exec", "--name", "mine", "test", "--", "true")
     assert result.exit_code == 2
     assert "--name" in result.output
+
+
+class Late(BaseHTTPRequestHandler):
+    """A server whose host h1 does not follow."""
+
+    def do_GET(self) -> None:
+        said = {"revision": 7, "applied": False, "hosts": {"h1": 6}, "late": [{"host": "h1"}],
+                "NeutronError": {"type": "NotApplied", "message": "Not applied: h1 stands at revision 6 of 7.", "detail": ""}}  # fmt: skip
+        body = json.dumps(said).encode()
+        self.send_response(504)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def late() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Late) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_wait_says_who_is_behind(late: str) -> None:
+    result = run("wait", "--url", late)
+    assert result.exit_code == 1
+    assert result.output.startswith("error: Not applied: h1 stands at revision 6 of 7.\n")
+
+
+def test_wait_json_is_the_same_document_whether_applied_or_not(late: str) -> None:
+    result = run("wait", "--url", late, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == {"revision": 7, "applied": False, "hosts": {"h1": 6}, "late": [{"host": "h1"}]}
+
+
+@pytest.mark.parametrize(
+    ("environment", "url", "words"),
+    [
+        ({}, "nonsense", "http://HOST:PORT"),
+        ({"OS_CLOUD": "other"}, "", "knows mine"),
+    ],
+)
+def test_where_the_api_is_not_said_rightly_is_bad_input(
+    tmp_path: Path, environment: dict[str, str], url: str, words: str
+) -> None:
+    file = tmp_path / "clouds.yaml"
+    file.write_text("clouds: {mine: {}}")
+    env = {"OS_CLIENT_CONFIG_FILE": str(file), **environment}
+    result = CliRunner().invoke(cli, ["wait", "--url", url], env=env)
+    assert (result.exit_code, result.exception.__class__) == (2, SystemExit)
+    assert words in result.output
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "", "a/b", ".hidden"])
+@pytest.mark.parametrize("verb", ["down", "status", "up"])
+def test_a_labs_name_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, name: str) -> None:
+    kept = tmp_path / "x" / "precious"
+    kept.mkdir(parents=True)
+    monkeypatch.setattr(lab, "BASE", tmp_path / "run")
+    monkeypatch.setattr(served, "VAR", tmp_path / "var")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(prerequisites, "require", lambda: None)
+    result = run("lab", verb, "--lab", name)
+    assert result.exit_code == 1
+    assert "is not a name for a lab" in result.output
+    assert kept.is_dir()
