@@ -11,11 +11,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from floatway.lab import lab as labs
+from floatway.lab import node
+from floatway.lab.api import ask
+
 pytestmark = pytest.mark.lab
 
 LAB = f"cli-{os.getpid()}"
 ROUTER = "qrouter-d3218b9c-73bb-4788-87e4-5828625fe586"
 HOST = "cy2-compute02"
+PORT, FLOATING_IP = "8aa5e3b4-6c0b-4d77-8c45-146cacf576ec", "2e9b7c41-0d5f-4b8a-93c6-7f1e2d3c4b06"
+GROUP = "15ca6cb4-09b4-418e-aee4-3c0f9d5b7e10"
 
 
 def floatway(*argv: str) -> subprocess.CompletedProcess[str]:
@@ -120,6 +126,10 @@ def test_wait_ends_when_hosts_have_applied_it() -> None:
 def test_break_find_plan_mend() -> None:
     assert lab("plan", "--detailed-exitcode").returncode == 0
     assert lab("pause").stdout == f"paused: the agent of {HOST}\n"
+    assert "Open vSwitch runs, agent paused\n" in lab("status").stdout
+    assert json.loads(lab("status", "--json").stdout)["nodes"][0]["paused"] is True
+    refused = lab("load", "--example", "reference")
+    assert refused.returncode == 1 and "floatway lab resume" in refused.stderr
     lab("exec", HOST, "--", "ip", "-n", ROUTER, "rule", "del", "pref", "57481")
     lost = floatway("trace", "--lab", LAB, "test", "--to", "192.168.0.1", "--brief", "--probe")
     assert lost.returncode == 1
@@ -133,3 +143,54 @@ def test_break_find_plan_mend() -> None:
     assert "nothing to do" in lab("plan").stdout
     assert floatway("trace", "--lab", LAB, "test", "--to", "192.168.0.1", "--brief", "--probe").returncode == 0
     assert lab("resume").stdout == f"going on: the agent of {HOST}\n"
+
+
+def url() -> str:
+    return str(json.loads(lab("status", "--json").stdout)["url"])
+
+
+def rules_for_icmp() -> list[str]:
+    found = ask(url(), "GET", f"/v2.0/security-group-rules?security_group_id={GROUP}&protocol=icmp&direction=ingress")
+    return [rule["id"] for rule in found["security_group_rules"]]
+
+
+def test_what_is_not_wanted_any_more_is_named_beside_the_way() -> None:
+    lab("pause")
+    ask(url(), "PUT", f"/v2.0/floatingips/{FLOATING_IP}", {"floatingip": {"port_id": None}})
+    still = floatway("trace", "--lab", LAB, "outside", "--to", "192.168.10.106", "--brief")
+    assert still.returncode == 0, "packets obey the host, not the API"
+    _, _, intent = still.stdout.partition("Intent: ")
+    assert "what nothing in the cloud wants any more\n    $ ip -n qrouter-" in intent
+    assert not {"arping", "conntrack"} & set(intent.split()), "what follows from other steps is no difference"
+    assert all(line.startswith("  ") for line in intent.splitlines()[1:])
+    late = floatway("wait", "--url", url(), "--timeout", "0")
+    assert late.returncode == 1 and f"Not applied: {HOST} stands at revision" in late.stderr
+    lab("resume")
+    ask(url(), "PUT", f"/v2.0/floatingips/{FLOATING_IP}", {"floatingip": {"port_id": PORT}})
+    assert floatway("wait", "--url", url()).returncode == 0
+
+
+def test_a_dead_server_is_said_and_what_it_was_told_outlives_it() -> None:
+    (rule,) = rules_for_icmp()
+    ask(url(), "DELETE", f"/v2.0/security-group-rules/{rule}")
+    server = labs.load(LAB).server
+    assert server is not None
+    node.kill(server.pid)
+    dead = lab("status")
+    assert dead.returncode == 1 and "floatway lab up" in dead.stderr
+    for verb in ("plan", "apply"):
+        refused = lab(verb)
+        assert (refused.returncode, refused.stdout) == (1, ""), "nobody knows what the hosts are to be"
+        assert "the lab's server is dead" in refused.stderr and "floatway lab up" in refused.stderr
+    traced = floatway("trace", "--lab", LAB, "test", "--to", "192.168.0.1", "--brief")
+    assert traced.returncode == 0 and "Intent: not known, since the lab's server is dead" in traced.stdout
+    assert lab("up").returncode == 0
+    assert lab("status").returncode == 0
+    assert rules_for_icmp() == []
+    assert lab("load", "--example", "reference").returncode == 0
+    assert rules_for_icmp() == [rule]
+
+
+def test_down_says_when_there_was_nothing() -> None:
+    nothing = floatway("lab", "down", "--lab", f"{LAB}-other")
+    assert nothing.returncode == 0 and "there is no lab" in nothing.stderr

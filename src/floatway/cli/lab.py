@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "up": Lazy("lab:up", "Raise a cloud: server, hosts with agents, instances, the network outside."),
-    "load": Lazy("lab:apply", "Make the lab be another cloud, told through the API."),
+    "load": Lazy("lab:load_", "Make the lab be another cloud, told through the API."),
     "status": Lazy("lab:status", "What runs."),
     "exec": Lazy("lab:exec_", "Run a command on a host, in an instance, or outside."),
     "shell": Lazy("lab:shell", "A shell there."),
@@ -43,6 +43,14 @@ Examples:
   floatway lab shell outside
   floatway lab down"""
 
+EXEC_EPILOG = """\b
+Examples:
+  floatway lab exec test -- ping -c 3 192.168.0.1
+  floatway lab exec cy2-compute02 -- ovs-vsctl show
+  floatway lab exec cy2-compute02 --netns qrouter-d3218b9c-73bb-4788-87e4-5828625fe586 -- ip rule
+
+Exit status: the command's; 127 no such command, 128 and the signal's number if one ended it, 2 no such machine."""
+
 
 @click.group("lab", cls=LazyGroup, lazy=COMMANDS, epilog=EPILOG)
 def lab() -> None:
@@ -53,10 +61,10 @@ def lab() -> None:
     "up",
     epilog="""\b
 Examples:
-  floatway lab up
+  floatway lab up                          the reference cloud, or again what there was
   floatway lab up --example two-hosts
   floatway lab up cloud.yaml --lab mine
-  floatway lab up --plain      to break things by hand""",
+  floatway lab up --plain                  to break things by hand""",
 )
 @click.argument("file", required=False, type=File)
 @click.option("--example", type=Example, help="A cloud that the package brings along, instead of FILE.")
@@ -64,7 +72,8 @@ Examples:
 @click.option("--plain", is_flag=True, help="No server and no agents: nothing repairs what you break.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 def up(file: Path | None, example: str | None, lab_name: str, plain: bool, quiet: bool) -> None:
-    """Raise the cloud in FILE, an example, or the reference cloud. Ends when every host is as the cloud wants it.
+    """Raise the cloud in FILE or an example. Without either: what has died of a lab that was up comes up again, and else the
+    reference cloud. Ends when every host is as the cloud wants it.
 
     A server speaks the Networking API, and each host has its agent: what an OpenStack client changes, packets obey. With --plain
     the hosts are made once, and what is broken by hand stays broken until "floatway lab apply".
@@ -73,7 +82,7 @@ def up(file: Path | None, example: str | None, lab_name: str, plain: bool, quiet
 
     if file and example:
         raise click.UsageError("FILE and --example: one cloud at a time")
-    cloud = read(file, example or "reference")
+    cloud = read(file, example or "reference") if file or example or not labs.there(lab_name) else None
     need_root()
     tell = lines(quiet)
     raised = labs.up(cloud, name=lab_name, progress=tell, with_server=not plain)
@@ -89,11 +98,11 @@ def down(lab_name: str, quiet: bool) -> None:
 
     need_root()
     tell = lines(quiet)
-    labs.down(lab_name)
-    tell(f"lab {lab_name} is down")
+    was = labs.down(lab_name)
+    tell(f"lab {lab_name} is down" if was else f"there is no lab {lab_name}: nothing to do")
 
 
-@click.command("exec", epilog=EPILOG, context_settings={"ignore_unknown_options": True})
+@click.command("exec", epilog=EXEC_EPILOG, context_settings={"ignore_unknown_options": True})
 @click.argument("node", metavar="HOST", shell_complete=lab_nodes)
 @click.option("--netns", default="", metavar="NS", help="In this namespace of the host.")
 @lab_option
@@ -136,6 +145,27 @@ def plan(file: Path | None, lab_name: str, as_json: bool, detailed_exitcode: boo
 
 
 @click.command(
+    "load",
+    epilog="""\b
+Examples:
+  floatway cloud example > cloud.yaml           change it, and
+  floatway lab load cloud.yaml
+  floatway lab load --example reference         as it was""",
+)
+@click.argument("file", required=False, type=File)
+@click.option("--example", type=Example, help="A cloud that the package brings along, instead of FILE.")
+@lab_option
+@json_option
+def load_(file: Path | None, example: str | None, lab_name: str, as_json: bool) -> None:
+    """Make the running lab be the cloud in FILE or an example, told through the API if it has a server: machines come and go, hosts
+    follow. What FILE does not name, and was not loaded before, stays."""
+    if (file is None) == (example is None):
+        raise BadInput("which cloud? FILE or --example, one of the two", mend="floatway lab load cloud.yaml")
+    cloud = read(file, example or "")
+    _become(load(lab_name), cloud, "netlink", as_json)
+
+
+@click.command(
     "apply", epilog="\b\nExamples:\n  floatway lab apply cloud.yaml\n  floatway lab apply        mend what was broken"
 )
 @click.argument("file", required=False, type=File)
@@ -152,7 +182,13 @@ def apply(file: Path | None, lab_name: str, executor: "Executor", as_json: bool)
     if cloud is None:
         show_applied(labs.mend(raised, executor=executor), as_json)
         return
-    outcomes = labs.apply(raised, cloud, executor=executor)
+    _become(raised, cloud, executor, as_json)
+
+
+def _become(raised: "Lab", cloud: "Cloud", executor: "Executor", as_json: bool) -> None:
+    from floatway.lab import lab as labs
+
+    outcomes = labs.apply(raised, cloud, progress=lines(as_json), executor=executor)
     if raised.server is None:
         show_applied(outcomes, as_json)
     elif as_json:
@@ -205,7 +241,7 @@ def status(lab_name: str, as_json: bool) -> None:
             health = click.style("up", fg="green") if found.serving else click.style("dead", fg="red")
             click.echo(f"{'server':<24} {'API':<9} {health}  {found.url}")
     if not found.healthy:
-        raise Complaint("not all of the lab lives", mend="floatway lab up    makes it anew")
+        raise Complaint("not all of the lab lives", mend="floatway lab up    starts what is dead")
 
 
 def said_of(node: "NodeStatus") -> str:
@@ -213,7 +249,9 @@ def said_of(node: "NodeStatus") -> str:
     health = click.style("up", fg="green") if node.alive else click.style("dead", fg="red")
     if node.open_vswitch is not None:
         health += ", Open vSwitch runs" if node.open_vswitch else click.style(", Open vSwitch is dead", fg="red")
-    if node.agent is not None:
+    if node.paused:
+        health += click.style(", agent paused", fg="yellow")
+    elif node.agent is not None:
         health += ", agent follows" if node.agent else click.style(", its agent is away", fg="red")
     addresses = "".join(f"  {address}" for address in node.fixed_ips)
     addresses += "".join(f"  floating {address}" for address in node.floating_ips)

@@ -92,7 +92,8 @@ def trace(  # one parameter per option
     )
     world = observe_world(running)
     walked = walk(world, fresh(question, world))
-    differs = intent.of_walk(lab.cloud_of(lab_name), world, walked)
+    served = running.server is None or running.server.alive
+    differs = intent.of_walk(lab.cloud_of(lab_name), world, walked) if served else None
     probed = probe(running, world, walked) if probing else None
     good = (walked.forward.ok if no_reply else walked.ok) and (probed is None or probed.agrees)
     if no_reply:
@@ -116,8 +117,11 @@ SHOWN = 8
 """Differences between what is wanted and what is there that are shown, at most."""
 
 
-def intent_text(differs: "tuple[Difference, ...]", paint: bool) -> str:
-    """What the cloud wants beside what is there, in a line; where they differ, what would mend it."""
+def intent_text(differs: "tuple[Difference, ...] | None", paint: bool) -> str:
+    """What the cloud wants beside what is there, in a line; where they differ, what would mend it. None: nobody knows."""
+    if differs is None:
+        line = "Intent: not known, since the lab's server is dead; start it again: floatway lab up"
+        return click.style(line, fg="yellow") if paint else line
     if not differs:
         return "Intent: every host on the way is as the cloud wants it."
     lines = []
@@ -127,8 +131,8 @@ def intent_text(differs: "tuple[Difference, ...]", paint: bool) -> str:
         line = f"Intent: {host} is not as the cloud wants it, {count}. What would mend it, and whose it is:"
         lines.append(click.style(line, fg="yellow") if paint else line)
         for one in mine[:SHOWN]:
-            lines.append(f"  {one.of or 'of nothing that the cloud has'}")
-            lines += [f"    $ {command}" for command in one.commands[:SHOWN]]
+            lines.append(f"  {one.of or 'what nothing in the cloud wants any more'}")
+            lines += ["    $ " + command.replace("\n", "\n      ") for command in one.commands[:SHOWN]]
         if len(mine) > SHOWN:
             lines.append(f"  … and {len(mine) - SHOWN} more: floatway lab plan")
     return "\n".join(lines)

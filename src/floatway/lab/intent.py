@@ -16,6 +16,7 @@ from floatway.host.partial import concerned
 from floatway.host.plan import plan
 from floatway.host.records import Sysctl
 from floatway.host.state import HostState
+from floatway.host.steps import Announce, ConntrackDelete
 from floatway.lab import api, machines
 from floatway.lab.lab import Lab, with_datapath
 from floatway.lab.ovs import datapath
@@ -45,7 +46,7 @@ def of_walk(cloud: Cloud, world: World, walk: Walk) -> tuple[Difference, ...]:
 
 
 def differences(cloud: Cloud, host: str, observed: HostState) -> tuple[Difference, ...]:
-    """What a plan would do on the host, step by step; settings count only where they were looked at."""
+    """What a plan would change of the host's state, step by step; settings count only where they were looked at."""
     try:
         allocations = allocate(cloud, host, recover(observed, cloud, host))
     except AllocationError as error:
@@ -58,6 +59,8 @@ def differences(cloud: Cloud, host: str, observed: HostState) -> tuple[Differenc
     whose = origins(cloud, host, allocations)
     found = []
     for step in todo.steps:
+        if isinstance(step, Announce | ConntrackDelete):
+            continue  # follows from another step, and is no state that could be looked at
         owners = dict.fromkeys(_named(whose[ref]) for ref in concerned(step) if ref in whose)
         found.append(Difference(host, ", ".join(owners), tuple(commands(step))))
     return tuple(found)
@@ -81,11 +84,17 @@ def meant(lab: Lab, names: Iterable[str | None]) -> dict[str, str]:
         if (floating := _one(lab.server.url, "floatingips", name)) is not None:
             found[name] = str(floating["floating_ip_address"])
         elif (port := _one(lab.server.url, "ports", name)) is not None:
-            machine = machines_by_id.get(port["device_id"])
+            machine = machines_by_id.get(port["device_id"], "")
             addresses = [ip["ip_address"] for ip in port["fixed_ips"] if ":" not in ip["ip_address"]]
-            if machine or addresses:
-                found[name] = machine or addresses[0]
+            if said := _of_port(lab, machine, addresses):
+                found[name] = said
     return found
+
+
+def _of_port(lab: Lab, machine: str, addresses: list[str]) -> str:
+    """The machine, whose address is the port's; by the address where the machine has other ports too."""
+    cables = sum(any(end.host == machine for end in wire.endpoints) for wire in lab.wires)
+    return machine if machine and (cables == 1 or not addresses) else next(iter(addresses), "")
 
 
 def _one(url: str, collection: str, name: str) -> dict[str, Any] | None:

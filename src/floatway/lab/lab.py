@@ -47,8 +47,8 @@ class Lab(msgspec.Struct, frozen=True):
 
 
 class NodeStatus(msgspec.Struct, frozen=True):
-    """One machine: does it live, does its Open vSwitch (None: has none), does its agent follow the server (None: there is none),
-    which addresses has it."""
+    """One machine: does it live, does its Open vSwitch (None: has none), does its agent follow the server (None: there is none, or
+    no server), was the agent paused, which addresses has it."""
 
     name: str
     role: Role
@@ -56,6 +56,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     alive: bool
     open_vswitch: bool | None = None
     agent: bool | None = None
+    paused: bool = False
     host: str = ""
     fixed_ips: tuple[str, ...] = ()
     floating_ips: tuple[str, ...] = ()
@@ -79,11 +80,15 @@ class LabStatus(msgspec.Struct, frozen=True):
         )
 
 
-def up(cloud: Cloud, *, name: str = "default", progress: Progress = lambda _: None, with_server: bool = False) -> Lab:
+def up(
+    cloud: Cloud | None, *, name: str = "default", progress: Progress = lambda _: None, with_server: bool = False
+) -> Lab:
     """Raise the cloud, with a server and agents if asked for; what of it is up already stays up, what has died is made again.
+    None: the cloud that the lab was last given, and whatever its API was told since stays, if no machine has died.
     Raises LabError, StepFailed, ReconcileError."""
     progress("checking what the lab needs")
     prerequisites.require()
+    again, cloud = cloud is None, given(name) if cloud is None else cloud
     _check(cloud, name)
     with _locked():
         known = _read(name)
@@ -96,7 +101,7 @@ def up(cloud: Cloud, *, name: str = "default", progress: Progress = lambda _: No
         lab = known or Lab(name=name, nodes={}, fabric=node.create(name, FABRIC, "fabric"))
         _write(lab)
         if with_server or lab.server is not None:
-            return _serve(lab, cloud, progress)
+            return _serve(lab, cloud, progress, tell=not again or known is None or lab.server is None)
         return _converge(lab, cloud, progress)[0]
 
 
@@ -156,12 +161,28 @@ def _with_instances(lab: Lab) -> Lab:
     )
 
 
+def there(name: str = "default") -> bool:
+    """Is there a lab of that name? Raises LabError when it is no name for one."""
+    _check_name(name)
+    return _read(name) is not None
+
+
+def given(name: str = "default") -> Cloud:
+    """The cloud that the lab was last raised or loaded with. Raises LabError when there is no such lab."""
+    load(name)
+    return msgspec.json.decode((BASE / name / "cloud.json").read_bytes(), type=Cloud)
+
+
 def cloud_of(name: str = "default") -> Cloud:
-    """The cloud that the lab is to be: what its server says now, or else what it was last told."""
-    lab = load(name)
-    told = msgspec.json.decode((BASE / name / "cloud.json").read_bytes(), type=Cloud)
-    if lab.server is None or not lab.server.alive:
+    """The cloud that the lab is to be: what its server says now; what a plain lab was given. Raises LabError when the server does
+    not live: what it was told since the lab was given a cloud, nobody else knows."""
+    lab, told = load(name), given(name)
+    if lab.server is None:
         return told
+    if not lab.server.alive:
+        raise LabError(
+            "the lab's server is dead, and it alone knows what the cloud is to be; start it again: floatway lab up"
+        )
     now = served.view(lab.server)
     if lab.compute is None:
         return msgspec.structs.replace(
@@ -172,8 +193,10 @@ def cloud_of(name: str = "default") -> Cloud:
 
 def status(name: str = "default") -> LabStatus:
     """How the lab's machines are. Raises LabError when there is no such lab."""
-    lab, cloud = load(name), cloud_of(name)
-    following = served.following(lab.server) if lab.server is not None and lab.server.alive else None
+    lab = load(name)
+    dead = lab.server is not None and not lab.server.alive
+    cloud = given(name) if dead else cloud_of(name)
+    following = None if lab.server is None or dead else served.following(lab.server)
     found: list[NodeStatus] = []
     for name_, one in lab.nodes.items():
         server = cloud.servers.get(one.id) if one.role == "instance" else None
@@ -186,6 +209,7 @@ def status(name: str = "default") -> LabStatus:
                 alive=one.alive,
                 open_vswitch=ovs.running(one) if one.role == "compute" and one.alive else None,
                 agent=one.name in following if following is not None and one.role == "compute" else None,
+                paused=lab.server is not None and one.role == "compute" and one.alive and served.paused(one),
                 host=server.host if server else "",
                 fixed_ips=tuple(fixed.ip_address for port in ports for fixed in port.fixed_ips),
                 floating_ips=tuple(
@@ -229,12 +253,17 @@ def _converge(
     return lab, outcomes
 
 
-def _serve(lab: Lab, cloud: Cloud, progress: Progress) -> Lab:
-    """Machines as in a plain lab; the hosts' state is the agents' work, instances the compute endpoint's, the cloud the server's."""
+def _serve(lab: Lab, cloud: Cloud, progress: Progress, *, tell: bool = True) -> Lab:
+    """Machines as in a plain lab; the hosts' state is the agents' work, instances the compute endpoint's, the cloud the server's.
+    Without ``tell`` the cloud is what the server has been told already."""
     try:
         before = msgspec.json.decode((BASE / lab.name / "cloud.json").read_bytes(), type=Cloud)
     except FileNotFoundError:
         before = Cloud()
+    if resting := [
+        one.name for one in lab.nodes.values() if one.role == "compute" and one.alive and served.paused(one)
+    ]:
+        raise LabError(f"the agent of {', '.join(resting)} is paused, and would not follow; first: floatway lab resume")
     lab, realised = _machines(lab, cloud, progress, instances=False)
     progress("the server")
     server = served.start_server(lab.name, lab.server)
@@ -247,13 +276,18 @@ def _serve(lab: Lab, cloud: Cloud, progress: Progress) -> Lab:
     compute = control.start(lab.name, directory, api=server.url, known=lab.compute)
     lab = msgspec.structs.replace(lab, compute=compute)
     _write(lab)
-    progress(f"the cloud, told to {server.url}")
-    served.load(server, realised, before)
-    for one in cloud.servers.values():
-        progress(f"instance {machines.node_name(one)}")
-    control.tell(compute.url, cloud.servers.values(), before.servers.keys() - cloud.servers.keys())
+    if tell:
+        progress(f"the cloud, told to {server.url}")
+        served.load(server, realised, before)
+        for one in cloud.servers.values():
+            progress(f"instance {machines.node_name(one)}")
+        control.tell(compute.url, cloud.servers.values(), before.servers.keys() - cloud.servers.keys())
+    else:
+        progress(f"the cloud is what {server.url} was told")
     control.settled(compute.url)
-    served.wait_active(server, cloud)
+    served.wait_followed(server, {host.name for host in machines.compute_hosts(cloud)})
+    if tell:
+        served.wait_active(server, cloud)
     progress(f"for OpenStack clients: {clouds_yaml.write(lab.name, server, control.overrides(compute.url))}")
     return _with_instances(lab)
 

@@ -79,12 +79,21 @@ def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -
 
 def start_time(pid: int) -> int:
     """When the process started, in clock ticks since boot; 0 when there is none or it is a zombie."""
+    fields = _stat(pid)
+    return 0 if not fields or fields[0] in "ZX" else int(fields[19])
+
+
+def state(pid: int) -> str:
+    """R, S, D, Z, T, …, as proc_pid_stat(5) has it; "" when there is no such process."""
+    return next(iter(_stat(pid)), "")
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields behind the command's name."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return 0
-    fields = stat.rpartition(")")[2].split()
-    return 0 if fields[0] in "ZX" else int(fields[19])
+        return []
 
 
 def create(lab: str, name: str, role: Role, identity: str = "") -> Node:

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,24 @@ import msgspec
 from floatway.lab import enter
 from floatway.lab.api import ask, wait_applied, wait_until
 from floatway.lab.errors import LabError
-from floatway.lab.node import Node, kill, processes, start_time
+from floatway.lab.node import Node, kill, processes, start_time, state
 from floatway.model.cloud import Cloud
 from floatway.model.resources import Host
 
-__all__ = ["VAR", "Server", "following", "load", "pause", "start_agent", "start_server", "stop", "view", "wait_active"]
+__all__ = [
+    "VAR",
+    "Server",
+    "following",
+    "load",
+    "pause",
+    "paused",
+    "start_agent",
+    "start_server",
+    "stop",
+    "view",
+    "wait_active",
+    "wait_followed",
+]
 
 VAR = Path("/var/lib/floatway/lab")
 PORT = 9696
@@ -151,10 +165,23 @@ def pause(node: Node, *, stop: bool) -> bool:
 
 
 def _signal_agent(number: int) -> bool:
-    found = list(processes(lambda words: words[1:4] == [b"-m", b"floatway", b"agent"]))
+    found = list(_agents())
     for pid in found:
         os.kill(pid, number)
     return bool(found)
+
+
+def paused(node: Node) -> bool:
+    """Was the agent of a compute host told to do nothing?"""
+    return enter.call(node, _is_stopped)
+
+
+def _is_stopped() -> bool:
+    return any(state(pid) == "T" for pid in _agents())
+
+
+def _agents() -> Iterator[int]:
+    return processes(lambda words: words[1:4] == [b"-m", b"floatway", b"agent"])
 
 
 def load(server: Server, cloud: Cloud, before: Cloud) -> None:
@@ -189,14 +216,26 @@ def following(server: Server) -> frozenset[str]:
     return frozenset(one["host"] for one in hosts if one["connected"])
 
 
-def wait_active(server: Server, cloud: Cloud) -> None:
-    """Wait until every host has applied all of it, and the ports of its instances are ACTIVE.
+def wait_followed(server: Server, hosts: Set[str]) -> None:
+    """Wait until the agents of the hosts follow the server, and have applied all that it was told.
 
     Raises:
-        LabError: they are not in time; says which, and what failed.
+        LabError: they do not in time; says which, and what failed.
+    """
+    wait_until(
+        lambda: hosts <= following(server),
+        f"the agents of {', '.join(sorted(hosts))} follow; see: floatway agent status",
+    )
+    wait_applied(server.url)
+
+
+def wait_active(server: Server, cloud: Cloud) -> None:
+    """Wait until the ports of the cloud's instances are ACTIVE.
+
+    Raises:
+        LabError: they are not in time.
     """
     wanted = {port.id for port in cloud.ports.values() if port.device_id in cloud.servers}
-    wait_applied(server.url)
 
     def active() -> bool:
         shown = ask(server.url, "GET", "/v2.0/ports?fields=id&fields=status")["ports"]
