@@ -74,7 +74,9 @@ def test_it_comes_up_with_its_statuses(served: Served) -> None:
     assert served.status("floatingip", FLOATING_IP) == served.status("router", ROUTER) == "ACTIVE"
     agents = [agent for agent in served.ask("GET", "agents")["agents"] if agent["host"] == HOST]
     assert {agent["agent_type"] for agent in agents} == {"Open vSwitch agent", "L3 agent"}
-    assert all(agent["alive"] for agent in agents)
+    assert all(agent["alive"] and agent["started_at"] for agent in agents)
+    others = [agent for agent in served.ask("GET", "agents")["agents"] if agent["host"] != HOST]
+    assert others and not any(agent["alive"] for agent in others), "hosts that are only described"
     assert any(agent["configurations"].get("bridge_mappings") == {"physnet1": "br-ex"} for agent in agents)
 
 

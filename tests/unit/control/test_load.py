@@ -7,7 +7,7 @@ import pytest
 
 from control_cloud import ADMIN, a_draft, later, network_of, port_of, refused
 from floatway.control import entities as e
-from floatway.control.decide import floatingips, owners, ports
+from floatway.control.decide import agents, floatingips, owners, ports
 from floatway.control.decide.load import load
 from floatway.control.draft import Draft
 from floatway.control.view import cloud_view
@@ -45,6 +45,21 @@ def test_told_again_nothing_changes() -> None:
     draft = loaded()
     load(draft, REFERENCE, {})
     assert draft.changes() == ()
+
+
+def test_a_host_that_is_described_takes_ports_and_does_not_live_before_it_was_heard() -> None:
+    draft = loaded()
+    described = list(draft.all(e.Agent))
+    assert {agent.host for agent in described} == set(REFERENCE.hosts)
+    assert not any(agents.is_alive(draft, agent) for agent in described)
+    (port,) = [one for one in draft.all(e.Port) if one.device_owner == "compute:nova"]
+    assert port.binding_vif_type == "ovs"
+    kind = {"agent_type": "Open vSwitch agent", "host": port.binding_host_id}
+    heard = agents.report(draft, kind)
+    assert agents.is_alive(draft, heard) and heard.started_at == heard.heartbeat_timestamp
+    assert heard.configurations == next(one for one in described if one.id == heard.id).configurations
+    draft.seconds += 2 * draft.settings.agent_down_seconds
+    assert not agents.is_usable(draft, heard)
 
 
 def test_what_holds_addresses_is_made() -> None:

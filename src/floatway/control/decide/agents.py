@@ -15,7 +15,7 @@ from floatway.control.draft import Draft
 from floatway.control.errors import bad_request
 from floatway.control.settings import Settings
 
-__all__ = ["create", "delete", "heard", "is_alive", "report", "update"]
+__all__ = ["create", "delete", "heard", "is_alive", "is_usable", "report", "update"]
 
 _FORMAT = "%Y-%m-%d %H:%M:%S"
 
@@ -42,8 +42,14 @@ def is_alive(draft: Draft, agent: e.Agent) -> bool:
     return alive_at(agent, draft.settings, draft.seconds)
 
 
-def report(draft: Draft, values: dict[str, Any]) -> e.Agent:
+def is_usable(draft: Draft, agent: e.Agent) -> bool:
+    """Whether ports and routers may be given to it: it was heard lately, or never, being of a host that is described and yet to come."""
+    return not agent.heartbeat_timestamp or is_alive(draft, agent)
+
+
+def report(draft: Draft, values: dict[str, Any], *, itself: bool = True) -> e.Agent:
     """What an agent says of itself: ``agent_type``, ``host``, ``binary``, ``configurations``, ``availability_zone``, ``topic``.
+    Not ``itself``: what somebody else says of it, who cannot say that it lives.
 
     An agent is known by its type and host; what was there before keeps its id and what an operator said of it.
     """
@@ -55,7 +61,7 @@ def report(draft: Draft, values: dict[str, Any]) -> e.Agent:
         if name in values
     }
     if known:
-        started = {"started_at": now} if values.get("started") else {}
+        started = {"started_at": now} if values.get("started") or not known[0].started_at else {}
         agent = draft.put(msgspec.structs.replace(known[0], heartbeat_timestamp=now, **said, **started))
     else:
         agent = draft.put(
@@ -64,8 +70,8 @@ def report(draft: Draft, values: dict[str, Any]) -> e.Agent:
                 agent_type=values["agent_type"],
                 host=values["host"],
                 created_at=now,
-                started_at=now,
-                heartbeat_timestamp=now,
+                started_at=now if itself else "",
+                heartbeat_timestamp=now if itself else "",
                 **{"binary": "", **said},
             )
         )

@@ -2,7 +2,7 @@
 
     no host                                         ──▶  vif_type unbound
     host h1, an agent of h1 reaches the network     ──▶  vif_type ovs, vif_details {bridge_name: br-int, …}
-    host h1, no agent that is alive reaches it      ──▶  vif_type binding_failed; tried again with every update
+    host h1, no usable agent reaches it             ──▶  vif_type binding_failed; tried again with every update
     a distributed router's interface                ──▶  vif_type distributed: it is on every host that needs it
 
 A port is ACTIVE while the host that it is bound to has reported it wired, DOWN otherwise; a distributed one while any has.
@@ -73,7 +73,7 @@ def bind(draft: Draft, network: Network, plug: Plug) -> tuple[str, dict[str, Any
         return "unbound", {}
     if plug.vnic_type in _VNIC_TYPES:
         for agent in draft.find(Agent, "type_host", (AGENT_TYPE, plug.host)):
-            if agents.is_alive(draft, agent) and _reaches(agent, network):
+            if agents.is_usable(draft, agent) and _reaches(agent, network):
                 return "ovs", _details(agent)
     return "binding_failed", {}
 

@@ -99,7 +99,7 @@ def _made_id(of: str, what: str) -> str:
 
 
 def _host(draft: Draft, host: r.Host) -> None:
-    """Its agents, as they would report themselves; where they have, their own word counts."""
+    """Its agents, as they would report themselves; where they have, their own word counts. Whether they live, only they can say."""
     pins = {name: value for name in host.pins.__struct_fields__ if (value := getattr(host.pins, name))}
     said: dict[str, dict[str, Any]] = {
         "Open vSwitch agent": {
@@ -117,7 +117,7 @@ def _host(draft: Draft, host: r.Host) -> None:
     for kind, configurations in said.items():
         if not draft.find(e.Agent, "type_host", (kind, host.name)):
             values = {"agent_type": kind, "host": host.name, "binary": binaries[kind], "configurations": configurations}
-            agents.report(draft, values)
+            agents.report(draft, values, itself=False)
 
 
 def _network(draft: Draft, one: r.Network) -> None:

@@ -81,6 +81,6 @@ def _best(draft: Draft, router: e.Router) -> e.Agent | None:
         if agent.admin_state_up
         and agent.configurations.get("agent_mode", "legacy") in modes
         and (not hints or agent.availability_zone in hints)
-        and agents.is_alive(draft, agent)
+        and agents.is_usable(draft, agent)
     ]
     return min(able, key=lambda agent: len(draft.bucket(e.AgentBinding, "agent", agent.id)), default=None)
