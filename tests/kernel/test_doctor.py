@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from floatway.agent import features
 from floatway.agent.config import AgentConfig
 from floatway.agent.doctor import Finding, examine
 from floatway.agent.link import LinkError, Refused
@@ -74,3 +75,23 @@ def test_the_command_ends_with_one_when_something_is_in_the_way(tmp_path: Path) 
     assert {"root", "tools", "namespaces", "key"} <= {finding["what"] for finding in json.loads(done.stdout)}
     config.write_text("host = 5\n")
     assert subprocess.run(argv, capture_output=True, check=False).returncode == 2
+
+
+def test_what_the_kernel_lacks_is_named_with_what_brings_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def here() -> set[Path]:
+        return {*Path("/run/netns").glob("*"), *Path("/sys/class/net").glob("*")}
+
+    before = here()
+    assert told(with_key(tmp_path), LinkError("nobody answers"))["kernel"].verdict == "ok"
+    monkeypatch.setattr(features, "_RULES", (*features._RULES, ("magic", "filter", "-A FORWARD -j MAGIC", "xt_MAGIC")))
+    lacking = told(with_key(tmp_path), LinkError("nobody answers"))["kernel"]
+    assert (lacking.verdict, lacking.remedy) == ("fail", "modprobe xt_MAGIC")
+    assert lacking.said.startswith("has not what magic take: iptables-restore: ")
+    assert here() == before
+
+
+def test_without_root_only_what_can_be_seen_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    found = told(with_key(tmp_path), LinkError("nobody answers"))
+    assert found["root"].remedy == "sudo floatway doctor"
+    assert not {"open-vswitch", "host", "tunnel", "kernel"} & found.keys(), "what is not seen is not said to be absent"

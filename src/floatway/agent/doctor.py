@@ -16,6 +16,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from floatway.agent import features
 from floatway.agent.config import AgentConfig
 from floatway.agent.link import Link, LinkError, Refused
 from floatway.host.records import Address, Netns, Opaque, OvsBridge, OvsPort
@@ -58,23 +59,28 @@ def examine(config: AgentConfig, ask: Callable[[], "dict[str, float] | LinkError
     yield from _kernel()
     yield _conntrack()
     yield from _neighbours()
+    if os.geteuid() == 0:
+        yield from _features()
+        yield from _host(config)
+    yield _agent(config)
+    yield from _server(config, ask)
+
+
+def _host(config: AgentConfig) -> Iterator[Finding]:
+    """What only root can see."""
     state = None
     try:
         with HostConnection() as conn:
             has_ovs = conn.has_ovs
             state = observe(conn)
     except LinuxError as error:
-        yield Finding(
-            "fail", "host", f"cannot be looked at: {error}", "run it as root; is Open vSwitch healthy? ovs-vsctl show"
-        )
+        yield Finding("fail", "host", f"cannot be looked at: {error}", "is Open vSwitch healthy? ovs-vsctl show")
         has_ovs = False
     yield _open_vswitch(has_ovs, config)
     if state is not None:
         yield from _bridges(state, config)
         yield from _tunnel(state, config)
         yield from _leftovers(state, config)
-    yield _agent(config)
-    yield from _server(config, ask)
 
 
 def _root() -> Finding:
@@ -110,6 +116,25 @@ def _kernel() -> Iterator[Finding]:
             "not loaded: bridged packets would pass security groups by",
             "modprobe br_netfilter && echo br_netfilter > /etc/modules-load.d/br_netfilter.conf",
         )
+
+
+def _features() -> Iterator[Finding]:
+    if any(shutil.which(tool) is None for tool in _TOOLS):
+        return  # said already, and what would be tried needs them
+    try:
+        lacking = list(features.missing())
+    except OSError as error:
+        yield Finding(
+            "fail",
+            "kernel",
+            f"no namespace can be made: {error}",
+            "in a container: --privileged, or --cap-add SYS_ADMIN,NET_ADMIN",
+        )
+        return
+    for one in lacking:
+        yield Finding("fail", "kernel", f"has not what {one.what} take: {one.said}", one.remedy)
+    if not lacking:
+        yield Finding("ok", "kernel", "rules, devices, sets and all that iptables is asked for")
 
 
 def _conntrack() -> Finding:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,8 @@ def join(word: str, config: Path, key: Path) -> None:
 @click.argument("host", required=False)
 @json_option
 def status(host: str | None, as_json: bool) -> None:
-    """Which hosts follow the server that answers, the revision that each stands at, and what failed there. Ends with 1 if anything did."""
+    """Which hosts follow the server that answers, the revision that each stands at, and what failed there; of one HOST also what it
+    told of lately, as what it repaired. Ends with 1 if anything fails, or a host is away."""
     path = f"/floatway/v1/hosts/{_quoted(host)}" if host else "/floatway/v1/hosts"
     document = _ask("GET", path)
     hosts = [document["host"]] if host else document["hosts"]
@@ -119,9 +121,13 @@ def status(host: str | None, as_json: bool) -> None:
         for one in hosts:
             here = click.style("follows", fg="green") if one["connected"] else click.style("away", fg="red")
             behind = f", {one['concerned']} wanted" if one["applied"] < one["concerned"] else ""
-            click.echo(f"{one['host']:<24} {here}  applied {one['applied']}{behind}")
+            click.echo(f"{one['host']:<24} {here}  at revision {one['applied']}{behind}")
             for what, why in sorted(one["failures"].items()):
                 click.echo(f"    {click.style(why['state'], fg='red')} {what}  {why.get('reason', '')}")
+            for event in one["events"] if host else ():
+                click.echo(f"    {event['kind']} {ago(time.time() - event['seconds'])}: {event['what']}")
+        if not hosts:
+            click.echo("no host has ever followed; let one in: floatway agent token HOST", err=True)
     if any(not one["connected"] or one["failures"] for one in hosts):
         raise click.exceptions.Exit(1)
 
@@ -132,6 +138,14 @@ def revoke(host: str) -> None:
     """Let nobody speak for HOST any more, and end its stream. What is on the host stays; a new token lets it in again."""
     _ask("DELETE", f"/floatway/v1/hosts/{_quoted(host)}/key")
     click.echo(f"the key of {host} is void")
+
+
+def ago(seconds: float) -> str:
+    """``12 s ago``, ``3 min ago``, ``5 h ago``, ``2 d ago``."""
+    for name, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {name} ago"
+    return f"{max(0.0, seconds):.0f} s ago"
 
 
 def _quoted(host: str) -> str:

@@ -111,7 +111,8 @@ def reconcile_here(file: Path, host: str, *, dry_run: bool, executor: "Executor"
 def need_root() -> None:
     """Namespaces, netlink changes and Open vSwitch's sockets are root's."""
     if os.geteuid() != 0:
-        raise Complaint("this takes root", mend="sudo floatway …")
+        context = click.get_current_context(silent=True)
+        raise Complaint("this takes root", mend=f"sudo {context.command_path if context else 'floatway'} …")
 
 
 def show_plan(outcomes: "Mapping[str, Outcome]", as_json: bool) -> None:

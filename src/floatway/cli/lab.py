@@ -229,6 +229,7 @@ def status(lab_name: str, as_json: bool) -> None:
     """What of the lab runs: machines, and what each is."""
     from floatway.lab import lab as labs
 
+    need_root()
     found = labs.status(lab_name)
     if as_json:
         import msgspec

@@ -58,6 +58,24 @@ def names(directory: Path) -> list[str]:
     return sorted(name for name in entries if _alive(directory / name))
 
 
+@contextmanager
+def anonymous() -> Iterator[int]:
+    """A new namespace that has no name, by its file descriptor: it ends with the block. Raises OSError."""
+    own = os.open(OWN, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _check(_libc.unshare(CLONE_NEWNET), "unshare")
+        try:
+            fd = os.open(OWN, os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            setns(own)
+    finally:
+        os.close(own)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def create(directory: Path, name: str) -> None:
     """``ip netns add NAME``. Raises FileExistsError when there is one already."""
     with _creating:
