@@ -13,7 +13,7 @@ import pytest
 
 from floatway.lab import lab as labs
 from floatway.lab import node
-from floatway.lab.api import ask
+from floatway.lab.api import ask, wait_until
 
 pytestmark = pytest.mark.lab
 
@@ -96,7 +96,8 @@ def test_l8_probe_agrees(question: list[str], status: int) -> None:
 def test_unknown_instance_is_bad_input() -> None:
     result = floatway("trace", "--lab", LAB, "tset", "--to", "192.168.0.1")
     assert result.returncode == 2
-    assert "did you mean test" in result.stderr
+    assert "is no machine, instance, port or address here\n  known are " in result.stderr
+    assert "\n  did you mean test?\n" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -121,6 +122,18 @@ def test_wait_ends_when_hosts_have_applied_it() -> None:
     assert (done.returncode, json.loads(done.stdout)["applied"]) == (0, True)
     late = floatway("wait", "--url", url, "--revision", "999999")
     assert late.returncode == 1 and "still to come" in late.stderr
+
+
+def test_status_of_a_host_says_what_it_repaired() -> None:
+    api = {**os.environ, "OS_AUTH_TYPE": "none", "OS_ENDPOINT": url()}
+    argv = [sys.executable, "-m", "floatway", "agent", "status", HOST]
+
+    def said() -> str:
+        return subprocess.run(argv, capture_output=True, text=True, check=True, env=api).stdout
+
+    lab("exec", HOST, "--", "ip", "-n", ROUTER, "rule", "del", "pref", "57481")
+    wait_until(lambda: "repaired" in said(), "the agent tells what it mended")
+    assert f" ago: ip -n {ROUTER} rule add priority 57481 from 172.12.10.4 lookup 16\n" in said()
 
 
 def test_break_find_plan_mend() -> None:

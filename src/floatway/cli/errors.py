@@ -1,8 +1,8 @@
 """What the command line says when something is wrong: what, where, and how to mend it.
 
-    error: no instance, port or address named "tset"
-      known here: test, outside
-      try: floatway trace test --to 192.168.0.1
+    error: 'tset' is no machine, instance, port or address here
+      known are cy2-compute02, outside, test, 192.168.10.106
+      did you mean test?
 
 Exit statuses: 2 when the input is bad (nothing was changed), 1 when an operation failed.
 """
@@ -55,7 +55,8 @@ def complaint(error: Exception) -> Complaint | None:
         case CloudError():
             return BadInput("the cloud is not valid, nothing was changed", where=str(error))
         case TraceError():
-            return BadInput(str(error))
+            what, *more = str(error).split("; ")
+            return BadInput(what, where="\n".join(more))
         case StepFailed():
             return Complaint(str(error), mend="the steps before it are done; running it again goes on from there")
         case LinuxError() | LabError() | ReconcileError() | AllocationError() | StoreError():
