@@ -50,7 +50,7 @@ def test_key_server_and_clock(tmp_path: Path) -> None:
     assert found["server"].said.endswith("revision 7 there")
     assert (found["clock"].verdict, "ahead of" in found["clock"].said) == ("warn", True)
     refused = told(with_key(tmp_path), Refused(401, "This needs the key of the host"))
-    assert refused["server"].verdict == "fail" and "new token" in refused["server"].remedy
+    assert refused["server"].verdict == "fail" and "floatway agent token HOST" in refused["server"].remedy
 
 
 def test_a_key_that_goes_in_clear_is_warned_of(tmp_path: Path) -> None:

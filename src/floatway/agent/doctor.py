@@ -303,7 +303,12 @@ def _server(config: AgentConfig, ask: Callable[[], "dict[str, float] | LinkError
     sent = time.time()
     told = ask()
     if isinstance(told, Refused):
-        yield Finding("fail", "server", f"refuses this host: {told}", "floatway agent join with a new token")
+        yield Finding(
+            "fail",
+            "server",
+            f"refuses this host: {told}",
+            "where the API answers: floatway agent token HOST; then here: floatway agent join TOKEN",
+        )
     elif isinstance(told, LinkError):
         yield Finding("fail", "server", str(told), "is it up, and is the address in the agent's configuration right?")
     else:

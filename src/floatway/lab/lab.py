@@ -265,6 +265,7 @@ def _serve(lab: Lab, cloud: Cloud, progress: Progress, *, tell: bool = True) -> 
     ]:
         raise LabError(f"the agent of {', '.join(resting)} is paused, and would not follow; first: floatway lab resume")
     lab, realised = _machines(lab, cloud, progress, instances=False)
+    running = lab.server is not None and lab.server.alive
     progress("the server")
     server = served.start_server(lab.name, lab.server)
     lab = msgspec.structs.replace(lab, server=server)
@@ -288,7 +289,9 @@ def _serve(lab: Lab, cloud: Cloud, progress: Progress, *, tell: bool = True) -> 
     served.wait_followed(server, {host.name for host in machines.compute_hosts(cloud)})
     if tell:
         served.wait_active(server, cloud)
-    progress(f"for OpenStack clients: {clouds_yaml.write(lab.name, server, control.overrides(compute.url))}")
+    said = clouds_yaml.write(lab.name, server, control.overrides(compute.url))
+    if not running:
+        progress(f"for OpenStack clients: {said}")
     return _with_instances(lab)
 
 
