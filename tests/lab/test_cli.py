@@ -158,6 +158,12 @@ def test_break_find_plan_mend() -> None:
     assert lab("resume").stdout == f"going on: the agent of {HOST}\n"
 
 
+def test_the_repair_of_a_closed_door_can_be_typed_as_it_stands() -> None:
+    found = floatway("trace", "--lab", LAB, "outside", "--to", "192.168.10.106", "--udp", "--dport", "53", "--json")
+    repair = json.loads(found.stdout)["forward"]["repair"]
+    assert repair == f"openstack security group rule create --protocol udp --dst-port 53 {GROUP}"
+
+
 def url() -> str:
     return str(json.loads(lab("status", "--json").stdout)["url"])
 

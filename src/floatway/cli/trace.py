@@ -92,8 +92,10 @@ def trace(  # one parameter per option
     )
     world = observe_world(running)
     walked = walk(world, fresh(question, world))
-    served = running.server is None or running.server.alive
-    differs = intent.of_walk(lab.cloud_of(lab_name), world, walked) if served else None
+    differs = None
+    if running.server is None or running.server.alive:
+        cloud = lab.cloud_of(lab_name)
+        differs, walked = intent.of_walk(cloud, world, walked), intent.with_names(cloud, walked)
     probed = probe(running, world, walked) if probing else None
     good = (walked.forward.ok if no_reply else walked.ok) and (probed is None or probed.agrees)
     if no_reply:

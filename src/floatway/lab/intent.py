@@ -4,6 +4,7 @@ floating_ip 2e9b7c41-…  on cy2-compute02   ip -n qrouter-… rule add priority
 └ whose                    └ where           └ what would make it as the cloud wants it
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +12,7 @@ import msgspec
 
 from floatway.compile.allocations import AllocationError, allocate, recover
 from floatway.compile.host import Origin, compile_host, origins
+from floatway.compile.names import device
 from floatway.host.commands import commands
 from floatway.host.partial import concerned
 from floatway.host.plan import plan
@@ -21,10 +23,10 @@ from floatway.lab import api, machines
 from floatway.lab.lab import Lab, with_datapath
 from floatway.lab.ovs import datapath
 from floatway.model.cloud import Cloud
-from floatway.trace.result import Walk
+from floatway.trace.result import Trace, Walk
 from floatway.trace.world import World
 
-__all__ = ["Difference", "differences", "meant", "of_walk"]
+__all__ = ["Difference", "differences", "meant", "of_walk", "with_names"]
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -64,6 +66,23 @@ def differences(cloud: Cloud, host: str, observed: HostState) -> tuple[Differenc
         owners = dict.fromkeys(_named(whose[ref]) for ref in concerned(step) if ref in whose)
         found.append(Difference(host, ", ".join(owners), tuple(commands(step))))
     return tuple(found)
+
+
+def with_names(cloud: Cloud, walk: Walk) -> Walk:
+    """The walk whose repairs name the port that the packet failed at and its security group, where the cloud knows them."""
+    reply = _repairable(cloud, walk.reply) if walk.reply else None
+    return msgspec.structs.replace(walk, forward=_repairable(cloud, walk.forward), reply=reply)
+
+
+def _repairable(cloud: Cloud, trace: Trace) -> Trace:
+    at = trace.hops[-1].node if trace.hops else ""
+    for port in cloud.ports.values():
+        if at == device("qbr", port.id):
+            repair = re.sub(r" PORT$", f" {port.id}", trace.repair)
+            if port.security_groups:
+                repair = re.sub(r" GROUP$", f" {port.security_groups[0]}", repair)
+            return msgspec.structs.replace(trace, repair=repair)
+    return trace
 
 
 def _named(origin: Origin) -> str:
