@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 
-import l3_operations
 from floatway.agent.agent import Agent
 from floatway.agent.body import Memory
 from floatway.agent.config import AgentConfig
@@ -30,11 +29,10 @@ from floatway.compile import names
 from floatway.compile.allocations import allocate, recover
 from floatway.compile.host import compile_host
 from floatway.control import entities as e
-from floatway.control.decide import ports
-from floatway.control.draft import Draft
 from floatway.control.errors import ApiError
 from floatway.control.parts import part
 from floatway.control.settings import Settings
+from floatway.control.snapshot import Model
 from floatway.host.plan import plan
 from floatway.host.records import Chain, Flow, Ipset, Neighbour, Record, Route, Rule
 from floatway.host.records import Link as Device
@@ -43,9 +41,12 @@ from floatway.host.steps import Step
 from floatway.linux.touched import EVERYTHING
 from floatway.model.cloud import Cloud, put
 from floatway.model.stream import Delta, Report
+from sim.requests import first_cloud, fleet, request
 from sim.store import MemoryStore
 
 HEARTBEAT = 5.0
+FEW = 5
+"""Hosts that drawn requests reach by themselves; of more, each has an instance from the beginning."""
 FRAGILE: tuple[type[Record], ...] = (Rule, Route, Chain, Flow, Neighbour, Ipset)
 """What somebody breaks by hand now and then."""
 START = HostState.of(
@@ -55,6 +56,8 @@ START = HostState.of(
     ]
 )
 _ENCODER = msgspec.json.Encoder()
+_STORED = msgspec.msgpack.Encoder()
+"""As the engine writes entities."""
 _DELTA = msgspec.json.Decoder(Delta)
 _REPORT = msgspec.json.Decoder(Report)
 
@@ -79,7 +82,7 @@ class Server:
     """One life of the server."""
 
     def __init__(self, store: MemoryStore, clock: Callable[[], float]) -> None:
-        self.engine = Engine(store, Settings(), clock=clock)
+        self.engine = Engine(store, Settings(), clock=clock, seed=lambda: store.chance.getrandbits(64))
         self.clock = clock
         self.hub: Hub | None = None
         self.reports: Reports | None = None
@@ -268,7 +271,7 @@ def _is_ours(record: Record) -> bool:
 class World:
     """The server, the hosts, the clock and the chances of one run."""
 
-    def __init__(self, seed: int, hosts: int = 3) -> None:
+    def __init__(self, seed: int, hosts: int) -> None:
         self.chance = random.Random(seed)
         self.faults = Faults()
         self.store = MemoryStore(self.chance)
@@ -276,7 +279,8 @@ class World:
         self.machines = {name: Machine(self, name) for name in (f"h{n + 1}" for n in range(hosts))}
         self.lasted = 0.0
         """Seconds of the cloud's own time."""
-        self.acknowledged: list[tuple[int, tuple[tuple[str, str], ...]]] = []
+        self.acknowledged: list[Model] = []
+        """What clients were told is durable."""
 
     def clock(self) -> float:
         return asyncio.get_running_loop().time()
@@ -301,7 +305,7 @@ class World:
         except (ApiError, TimeoutError):
             return
         if not server.dead:
-            self.acknowledged.append((written.model.revision, ()))
+            self.acknowledged.append(written.model)
 
     async def settle(self, seconds: float = 600.0) -> None:
         """No faults any more: wait until everybody has done everything."""
@@ -318,6 +322,8 @@ class World:
             for machine in self.machines.values():
                 machine.plug(self._engine().model)
             await asyncio.sleep(1.0)
+        if problems := self.lost():
+            raise AssertionError("; ".join(problems[:10]))
 
     def _engine(self) -> Engine:
         assert self.server is not None
@@ -326,10 +332,25 @@ class World:
     def wrong(self) -> list[str]:
         """What is not as it shall be at rest."""
         model = self._engine().model
-        found = [f"revision {revision} is lost" for revision, _ in self.acknowledged if revision > model.revision]
+        found = [f"revision {told.revision} is lost" for told in self.acknowledged if told.revision > model.revision]
         for machine in self.machines.values():
             found += [f"{machine.name}: {what}" for what in self._host_wrong(machine, model)]
         return found
+
+    def lost(self) -> list[str]:
+        """What clients were told that the store does not hold."""
+        told = {model.revision: model for model in self.acknowledged}
+        there: dict[tuple[str, str], bytes] = {}
+        found = []
+        for commit in self.store.commits:
+            for change in commit.changes:
+                there[change.kind, change.id] = change.body or b""
+            if (model := told.pop(commit.revision, None)) is not None:
+                entities = (one for kind in e.KINDS.values() for one in model.all(kind))
+                said = {(one.KIND, one.id): _STORED.encode(one) for one in entities}
+                if said != {key: body for key, body in there.items() if body}:
+                    found.append(f"what was told of revision {model.revision} is not what is stored")
+        return found + [f"revision {revision} was told, and is not stored" for revision in told]
 
     def _host_wrong(self, machine: Machine, model: Any) -> list[str]:
         worker = machine.worker
@@ -369,13 +390,22 @@ def _agrees(entity: Any, state: str, host: str) -> bool:
     return bool(entity.status == state)
 
 
-async def story(seed: int, *, hosts: int = 3, requests: int = 40) -> World:
-    """Requests and faults, drawn; then rest."""
-    world = World(seed, hosts)
-    chance = world.chance
+def drawn_hosts(chance: random.Random) -> int:
+    """How many hosts a cloud has: mostly few, where much meets on each; now and then hundreds."""
+    least, most = chance.choices(((2, 5), (10, 40), (100, 300)), (94, 5, 1))[0]
+    return chance.randint(least, most)
+
+
+async def story(seed: int, *, hosts: int | None = None, requests: int = 40) -> World:
+    """Requests and faults, drawn (the number of hosts too, if it is not given); then rest."""
+    drawn = drawn_hosts(random.Random(f"hosts of {seed}"))
+    world = World(seed, hosts or drawn)
+    chance, hosts = world.chance, len(world.machines)
     begun = world.clock()
     await world.start()
-    await world.ask(_first_cloud)
+    await world.ask(first_cloud)
+    if hosts > FEW:
+        await world.ask(fleet(hosts))
     world.faults = Faults(
         cut=chance.choice([0, 0.02, 0.1]),
         doubled=chance.choice([0, 0.1]),
@@ -386,8 +416,7 @@ async def story(seed: int, *, hosts: int = 3, requests: int = 40) -> World:
         server=chance.choice([0, 0.02, 0.1]),
     )
     for _ in range(requests):
-        rule = spread(chance, hosts) if chance.random() < 0.25 else drawn(chance)
-        asking = asyncio.create_task(world.ask(rule))
+        asking = asyncio.create_task(world.ask(request(chance, hosts)))
         if chance.random() < 0.7:
             await asking
         await asyncio.sleep(chance.expovariate(2.0))
@@ -406,58 +435,6 @@ async def story(seed: int, *, hosts: int = 3, requests: int = 40) -> World:
     await world.settle()
     world.lasted = world.clock() - begun
     return world
-
-
-Rule = Callable[[Draft], object]
-
-
-def spread(chance: random.Random, hosts: int) -> Rule:
-    """An instance's port on any of the hosts."""
-    host, at = f"h{chance.randrange(hosts) + 1}", chance.randrange(3)
-
-    def rule(draft: Draft) -> object:
-        inside = sorted((one for one in draft.all(e.Network) if not one.router_external), key=_sequence)
-        if not inside:
-            return None
-        values = {"network_id": inside[at % len(inside)].id, "project_id": l3_operations.PROJECT}
-        return ports.create(draft, l3_operations.ADMIN, values | {"device_owner": "compute:a", "binding:host_id": host})
-
-    return rule
-
-
-def drawn(chance: random.Random) -> Rule:
-    """A request, as ``l3_operations.requests`` draws them."""
-    often = ("attach", "floating", "associate", "associate", "port", "port", "port change", "routes", "gateway")
-    kinds = (*(often * 3), *(kind for kind in l3_operations.ACTS if kind not in {"agent", "kind"}))
-    # the third next hop may be the host's own address outside, which a kernel refuses for good and reason (tests of what is blocked)
-    request = l3_operations.Request(
-        kind=chance.choice(kinds),
-        a=chance.randrange(6),
-        b=chance.choice([b for b in range(8) if b % len(l3_operations.NEXTHOPS) != 2]),
-        caller=l3_operations.ADMIN if chance.random() < 0.5 else l3_operations.MEMBER,
-        flag=chance.random() < 0.5,
-        number=chance.randrange(1, 5),
-    )
-    return lambda draft: l3_operations.ACTS[request.kind](draft, request)
-
-
-def _first_cloud(draft: Any) -> None:
-    """What ``l3_operations`` plays on, with a segment for each network; in the order in which it was made, which requests go by."""
-    given = l3_operations.cloud().model
-    for number, known in enumerate(
-        sorted((one for kind in e.KINDS.values() for one in given.all(kind)), key=_sequence)
-    ):
-        entity = known
-        if isinstance(entity, e.Network):
-            physical = {"provider_network_type": "vlan", "provider_physical_network": "physnet1"}
-            segment = physical if entity.router_external else {"provider_network_type": "vxlan"}
-            entity = msgspec.structs.replace(entity, provider_segmentation_id=100 + number, **segment)
-        if not isinstance(entity, e.Agent):
-            draft.put(entity)
-
-
-def _sequence(entity: e.Entity) -> int:
-    return entity.sequence
 
 
 __all__ = ["Faults", "World", "story"]

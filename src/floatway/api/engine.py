@@ -68,12 +68,19 @@ class _Pending:
 class Engine:
     """The model of one server process, and the only way to change it."""
 
-    def __init__(self, store: Store, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
-        """``clock`` gives seconds since the epoch."""
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time.time,
+        seed: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        """``clock`` gives seconds since the epoch; ``seed`` is asked for each decision's, where ids are to repeat (simulations)."""
         self.store = store
         self.settings = settings
         self.model = built((), 0)
-        self._clock = clock
+        self._clock, self._seed = clock, seed
         self._tentative = self.model
         self._queue: list[_Pending] = []
         self._committing: list[_Pending] = []
@@ -159,7 +166,7 @@ class Engine:
         return cast("Written[R]", await pending.done)
 
     def _decide(self, pending: _Pending) -> None:
-        draft = Draft(self._tentative, self.settings, seconds=self._clock())
+        draft = Draft(self._tentative, self.settings, seconds=self._clock(), seed=self._seed())
         try:
             pending.result, pending.refused = pending.decide(draft), None
         except ApiError as refused:
