@@ -67,7 +67,7 @@ def main() -> int:
         told = {"runs": asked.runs, "seed": asked.seed, "failed": failed, "commits": commits, "most_hosts": hosts}
         print(json.dumps(told | {"digest": digest.hexdigest(), "seconds": seconds}))
     else:
-        told = f"{asked.runs} runs, up to {hosts} hosts, {commits} commits, {virtual / 3600:.1f} hours of the cloud's time in {seconds:.0f} s"
+        told = f"{asked.runs} runs, up to {hosts} hosts, {commits} commits, {virtual / 3600:.1f} h of the cloud's time in {seconds:.0f} s"
         print(f"{told}: {f'{len(failed)} failed' if failed else 'all came to rest as they should'}")
     return 1 if failed else 0
 
