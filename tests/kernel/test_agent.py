@@ -52,7 +52,7 @@ def test_a_name_that_is_taken_stops_one_port_and_nothing_else() -> None:
     with Agent(HOST) as agent:
         outcome = agent.reconcile(cloud)
         assert [origin for origin in outcome.blocked if origin[0] == "port"] == [("port", bad.id)]
-        assert "File exists" in outcome.blocked["port", bad.id]
+        assert "File exists (EEXIST)" in outcome.blocked["port", bad.id]
         others = [line for line in todo(agent.conn, cloud) if bad.id[:10] not in line and bad.mac_address not in line]
         assert not [line for line in others if line.startswith(("ip ", "ovs-vsctl"))], others
         sh(f"ip link del qvo{bad.id[:11]}")

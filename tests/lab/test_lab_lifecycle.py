@@ -59,6 +59,16 @@ def test_up_twice_then_down_leaves_nothing(cloud: Cloud) -> None:
     assert not any(node.start_time(pid) for pid in pids)
 
 
+def test_no_machine_keeps_a_file_of_who_raised_it(cloud: Cloud, tmp_path: Path) -> None:
+    """flock(1) hands its lock down: held by a machine it would not be free until the lab is down."""
+    with (tmp_path / "lock").open("w") as lock:
+        os.set_inheritable(lock.fileno(), True)
+        raised = lab.up(cloud, name=NAME)
+        inits = [one.pid for one in (*raised.nodes.values(), raised.fabric)]
+        held = {str(file.readlink()) for pid in inits for file in Path(f"/proc/{pid}/fd").iterdir()}
+        assert held == {"/dev/null"}
+
+
 @pytest.mark.parametrize("victim", [HOST, "test", "outside", "fabric"])
 def test_a_killed_machine(cloud: Cloud, victim: str) -> None:
     before = traces()

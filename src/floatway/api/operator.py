@@ -29,6 +29,7 @@ from floatway.control.errors import ApiError, bad_request, forbidden
 from floatway.control.view import cloud_view
 from floatway.model.cloud import Cloud
 from floatway.model.invitation import Invitation
+from floatway.model.stream import failing
 
 __all__ = ["Operator"]
 
@@ -141,8 +142,8 @@ def _late(one: Presence, *, follows: bool) -> str:
     if not follows:
         return f"no agent of {one.host} is connected; see there: systemctl status floatway-agent"
     said = f"{one.host} stands at revision {one.applied} of {one.concerned}"
-    failed = [f"{what}: {why.reason}" for what, why in one.failures.items()]
-    failed = failed or [event.what for event in one.events[-1:] if event.kind == "failed"]  # of the host as a whole
+    reasons = {what: why.reason for what, why in one.failures.items()} or failing(one.events)
+    failed = [f"{what}: {reason}" for what, reason in reasons.items()]
     return f"{said} ({', '.join(failed)})" if failed else said
 
 

@@ -22,6 +22,8 @@ COMMANDS = {
 
 DEFAULT = Path("/etc/floatway/agent.toml")
 KEY = Path("/etc/floatway/agent.key")
+_SHOWN = 12
+"""Events of a host that are shown, at most."""
 
 EPILOG = """\b
 Examples:
@@ -112,6 +114,10 @@ def join(word: str, config: Path, key: Path) -> None:
 def status(host: str | None, as_json: bool) -> None:
     """Which hosts follow the server that answers, the revision that each stands at, and what failed there; of one HOST also what it
     told of lately, as what it repaired. Ends with 1 if anything fails, or a host is away."""
+    import msgspec
+
+    from floatway.model.stream import Event, failing
+
     path = f"/floatway/v1/hosts/{_quoted(host)}" if host else "/floatway/v1/hosts"
     document = _ask("GET", path)
     hosts = [document["host"]] if host else document["hosts"]
@@ -124,7 +130,9 @@ def status(host: str | None, as_json: bool) -> None:
             click.echo(f"{one['host']:<24} {here}  at revision {one['applied']}{behind}")
             for what, why in sorted(one["failures"].items()):
                 click.echo(f"    {click.style(why['state'], fg='red')} {what}  {why.get('reason', '')}")
-            for event in one["events"] if host else ():
+            for what, reason in failing(msgspec.convert(one["events"], list[Event])).items() if behind else ():
+                click.echo(f"    {click.style('FAILS', fg='red')} {what}  {reason}")
+            for event in one["events"][-_SHOWN:] if host else ():
                 click.echo(f"    {event['kind']} {ago(time.time() - event['seconds'])}: {event['what']}")
         if not hosts:
             click.echo("no host has ever followed; let one in: floatway agent token HOST", err=True)

@@ -1,5 +1,6 @@
 """What can go wrong at the border to kernel and Open vSwitch: one family, each saying what, where and what a person would type."""
 
+import errno as numbers
 import os
 import shlex
 from collections.abc import Sequence
@@ -43,11 +44,12 @@ class ObserveError(LinuxError):
 
 class StepFailed(LinuxError):  # noqa: N818  (named by what happened to the step)
     """A step of a plan failed: ``step`` is no more of it than is known to have failed, ``command`` the shell command of that,
-    ``errno`` 0 where there is none."""
+    ``errno`` 0 where there is none; ``text`` ends with its name: File exists (EEXIST)."""
 
     def __init__(self, step: "Step", command: str, text: str, errno: int = 0) -> None:
         self.step = step
         self.command = command
-        self.text = text
+        name = numbers.errorcode.get(errno, "")
+        self.text = f"{text} ({name})" if name else text
         self.errno = errno
-        super().__init__(f"{command}: {text}")
+        super().__init__(f"{command}: {self.text}")

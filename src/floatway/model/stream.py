@@ -7,6 +7,7 @@ A part that comes whole is ``fresh``: what was known before is void. A delta wit
 same at that revision.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final, Literal
 
 import msgspec
@@ -23,7 +24,7 @@ from floatway.model.resources import (
     Subnet,
 )
 
-__all__ = ["TABLES", "Delta", "Event", "Report", "State", "Status", "applied", "merged"]
+__all__ = ["TABLES", "Delta", "Event", "Report", "State", "Status", "applied", "failing", "merged"]
 
 TABLES: Final = (
     "networks", "subnets", "ports", "routers", "floating_ips", "security_groups", "servers", "hosts",
@@ -68,6 +69,18 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     kind: str
     what: str
     seconds: float
+
+
+def failing(events: Iterable[Event]) -> dict[str, str]:
+    """What a host said that failed and not that it recovered, and why."""
+    found: dict[str, str] = {}
+    for event in events:
+        what, _, reason = event.what.partition(": ")
+        if event.kind == "failed":
+            found[what] = reason
+        elif event.kind == "recovered":
+            found.pop(what, None)
+    return found
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -109,13 +109,17 @@ def test_waiting_in_vain_says_for_whom() -> None:
     run(story)
 
 
-def test_waiting_in_vain_for_a_host_that_cannot_make_anything_says_why() -> None:
+def test_waiting_for_a_host_that_fails_as_a_whole_says_why() -> None:
+    """No resource has an ERROR then: nothing could be tried."""
+
     async def story(here: World) -> None:
         here.hub.open("h1", None)
-        said = Event("failed", "host as a whole: ovsdb-server does not answer", NOW)
-        here.hub.heard("h1", Report(applied=0, events=(said,)))
+        failed = Event("failed", "host as a whole: ovsdb-server does not answer", NOW)
+        here.hub.heard("h1", Report(applied=1, events=(Event("failed", "port 1: busy", NOW), failed)))
+        here.hub.heard("h1", Report(applied=1, events=(Event("recovered", "port 1", NOW),)))
         _, told = await here.ask("GET", "wait?timeout=0")
-        assert said.what in told["NeutronError"]["message"]
+        said = told["NeutronError"]["message"]
+        assert "host as a whole: ovsdb-server does not answer" in said and "port 1" not in said
 
     run(story)
 
