@@ -23,14 +23,13 @@ import msgspec
 import suite
 from measure import Figure, Machine, figure
 
-from floatway.lab import enter, lab, ovs, served
+from floatway.lab import enter, lab, served
 from floatway.lab.api import ask, wait_applied, wait_until
-from floatway.lab.sample import big_cloud
+from floatway.lab.full_host import HOST, full_host
 from floatway.model.cloud import Cloud
 from floatway.model.resources import OWNER_ROUTER_INTERFACE, FloatingIp
 from floatway.net.packet import ICMP_ECHO_REPLY
 
-HOST = suite.HOST
 LAB = f"agents-{os.getpid()}"
 EVERY = 0.005
 """Seconds between two questions."""
@@ -149,48 +148,24 @@ def turn(address: str, until: bool, patience: float) -> tuple[int, int]:
 @contextmanager
 def host_of(floating_ips: int, tell: Callable[[str], None]) -> Iterator[Host]:
     """A served lab with so many ports, each with a floating IP; all but one instance are their taps."""
-    routers = max(1, floating_ips // 10)
-    cloud = lab.with_datapath(
-        big_cloud(ports=floating_ips, routers=routers, floating_ips=floating_ips, host=HOST), ovs.datapath()
-    )
-    alive = next(iter(cloud.servers.values()))
-    others = [port for port in suite.instance_ports(cloud) if port.device_id != alive.id]
-    away = {port.id for port in others}
-    small = msgspec.structs.replace(
-        cloud,
-        servers={alive.id: alive},
-        ports={key: port for key, port in cloud.ports.items() if key not in away},
-        # a gateway brings ports of the server's own making, with addresses that the cloud's ports are to have
-        routers={key: msgspec.structs.replace(one, external_gateway_info=None) for key, one in cloud.routers.items()},
-        floating_ips={},
-    )
-    lab.down(LAB)
-    try:
-        tell(f"a host with {floating_ips} ports, {routers} routers, {floating_ips} floating IPs")
-        raised = lab.up(small, name=LAB, with_server=True)
-        assert raised.server is not None
+    taken: list[float] = []
+
+    def loading(raised: lab.Lab, told: Callable[[], None], there: Callable[[], None]) -> None:
         node = raised.nodes[HOST]
-        enter.call(node, suite.make_taps, [suite.tap(port) for port in others])
-        # what this host shall be is there before its agent is: that it is told to the API is measured elsewhere
-        served.pause(node, stop=True)
+        served.pause(node, stop=True)  # a cold start: what the host shall be is known before its agent begins
         began = time.monotonic()
-        served.load(raised.server, cloud, small)
-        host = Host(raised, cloud)
-        host.told = 1000 * (time.monotonic() - began)
+        told()
+        taken.append(1000 * (time.monotonic() - began))
         enter.run(node, KILL_AGENT)
         start = enter.call(node, agent_started)
-        wanted = len(others) + 1
+        there()
+        taken.append(1000 * (time.time() - start))
 
-        def active() -> bool:
-            ports = ask(host.url, "GET", "/v2.0/ports?device_owner=compute:nova&status=ACTIVE&fields=id")["ports"]
-            return len(ports) == wanted
-
-        wait_until(active, f"{wanted} ports are ACTIVE", seconds=300)
-        host.cold = 1000 * (time.time() - start)
-        wait_applied(host.url)
+    tell(f"a host with {floating_ips} ports, each with a floating IP")
+    with full_host(floating_ips, name=LAB, loading=loading) as (raised, cloud):
+        host = Host(raised, cloud)
+        host.told, host.cold = taken
         yield host
-    finally:
-        lab.down(LAB)
 
 
 def bench_agents(tell: Callable[[str], None], sizes: tuple[int, ...] = (2, 50, 200, 1000)) -> Iterator[Figure]:

@@ -36,6 +36,8 @@ SILENCE: Final = 20.0
 RETRY: Final = (0.2, 30.0)
 """Seconds before the first new try, and the most there are between two."""
 RECONNECT: Final = (0.05, 5.0)
+GROWTH: Final = 1.5
+"""Of the pauses between tries to reach a server: one that was away for a moment is found again half that moment later, at most."""
 EVENTS: Final = 1000
 """Events that are kept for a server, at most; older ones are in the log."""
 _HOST: Final = ("host", "as a whole")
@@ -147,7 +149,7 @@ class Worker:
 
     async def _pause(self, tries: int, limits: tuple[float, float]) -> None:
         first, most = limits
-        await asyncio.sleep(min(most, first * 2 ** min(tries, 16)) * self._chance.uniform(0.5, 1.0))
+        await asyncio.sleep(min(most, first * GROWTH ** min(tries, 32)) * self._chance.uniform(0.5, 1.0))
 
     # --- work -------------------------------------------------------------------------------------
 

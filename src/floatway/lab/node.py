@@ -151,9 +151,9 @@ def _init(lab: str, name: str) -> None:
     null = os.open("/dev/null", os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
-    for entry in os.listdir("/proc/self/fd"):  # a lock that whoever raises the lab holds would never be free again
+    for entry in Path("/proc/self/fd").iterdir():  # a lock that whoever raises the lab holds would never be free again
         with suppress(OSError):
-            os.set_inheritable(int(entry), int(entry) < 3)
+            os.set_inheritable(int(entry.name), int(entry.name) < 3)
     os.chdir("/")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for number in (signal.SIGINT, signal.SIGPIPE):

@@ -140,7 +140,7 @@ def start_agent(name: str, server: Server, node: Node, host: Host) -> None:
 
 def _spawn_agent(config: str, log: str) -> None:
     """In the machine: an agent that is started again whenever it ends, as systemd would, unless one is there already."""
-    command = f'while :; do "{sys.executable}" -m floatway agent --config "{config}" >>"{log}" 2>&1; sleep 0.5; done'
+    command = f'while :; do "{sys.executable}" -m floatway agent --config "{config}" >>"{log}" 2>&1; sleep 0.2; done'
     argv = ["sh", "-c", command]
     for entry in Path("/proc").iterdir():
         try:
