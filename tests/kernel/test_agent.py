@@ -45,17 +45,19 @@ def todo(conn: HostConnection, cloud: Cloud) -> list[str]:
     return [line for step in reconcile(conn, cloud, HOST, dry_run=True).plan.steps for line in commands(step)]
 
 
-def test_a_name_that_is_taken_stops_one_port_and_nothing_else() -> None:
+@pytest.mark.parametrize(("prefix", "kind"), [("qvo", "bridge"), ("qbr", "veth peer name elsewhere")])
+def test_a_name_that_is_taken_stops_one_port_and_nothing_else(prefix: str, kind: str) -> None:
     cloud = raised(8)
     bad = instances(cloud)[3]
-    sh(f"ip link add qvo{bad.id[:11]} type bridge")
+    sh(f"ip link add {prefix}{bad.id[:11]} type {kind}")
     with Agent(HOST) as agent:
         outcome = agent.reconcile(cloud)
         assert [origin for origin in outcome.blocked if origin[0] == "port"] == [("port", bad.id)]
         assert "File exists (EEXIST)" in outcome.blocked["port", bad.id]
         others = [line for line in todo(agent.conn, cloud) if bad.id[:10] not in line and bad.mac_address not in line]
         assert not [line for line in others if line.startswith(("ip ", "ovs-vsctl"))], others
-        sh(f"ip link del qvo{bad.id[:11]}")
+        assert kind.split()[0] in sh(f"ip -d link show {prefix}{bad.id[:11]}"), "what is not ours is not touched"
+        sh(f"ip link del {prefix}{bad.id[:11]}")
         assert not agent.reconcile(cloud).blocked
         assert todo(agent.conn, cloud) == []
 

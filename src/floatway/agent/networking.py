@@ -269,8 +269,8 @@ def _refusal(status: int, raw: bytes) -> NetworkingError:
     kind, message, document = "", "", None
     try:
         document = msgspec.json.decode(raw)
-        error = document["NeutronError"] if "NeutronError" in document else next(iter(document.values()), {})
+        error = document.get("NeutronError") or next(iter(document.values()), {})
         kind, message = str(error.get("type") or error.get("title") or ""), str(error["message"])
-    except (msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError):
+    except (msgspec.DecodeError, AttributeError, KeyError, TypeError):
         message = raw[:200].decode(errors="replace").strip() or http.client.responses.get(status, "")
     return NetworkingError(status, kind, message or str(status), document)

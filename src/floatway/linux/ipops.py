@@ -110,6 +110,8 @@ class _Runner:
     def _add(self, op: IpOp, link: Link, peer: Link | None) -> None:
         fd = self._conn.netns_fd(peer.netns) if peer and peer.netns != link.netns else None
         self._send(op, link.netns, rtwrite.link_add(link, peer, fd))
+        if not link.netns:
+            self._flush()  # somebody else's device of that name must not be marked as ours, and be deleted next
         for end in (link, peer) if peer else (link,):
             if not end.netns:
                 self._remade.append(end.name)

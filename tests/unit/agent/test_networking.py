@@ -4,6 +4,7 @@ OS_CLOUD ─▶ clouds.yaml ─▶ Login ─▶ Networking ──▶ a server of
 """
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -130,6 +131,21 @@ def test_an_idle_connection_that_the_server_let_go_of_is_opened_anew(url: str) -
     api = Networking(Login(endpoint=f"{url}/v2.0/"))
     assert api.call("GET", "/v2.0/ports") == {"ports": []}
     assert api.call("GET", "/v2.0/ports") == {"ports": [1]}
+    api.close()
+
+
+def test_a_refusal_with_more_than_its_reason_is_told_in_its_words(url: str) -> None:
+    """As a wait in vain is: who is late, and beside it the error."""
+    told = {
+        "revision": 7,
+        "late": [],
+        "NeutronError": {"type": "NotApplied", "message": "Not applied: h1", "detail": ""},
+    }
+    answer("GET /floatway/v1/wait", (504, told), (500, [1]), (502, {}))
+    api = Networking(Login(endpoint=url))
+    for said in ("Not applied: h1", "[1]", "{}"):
+        with pytest.raises(NetworkingError, match=re.escape(said)):
+            api.call("GET", "/floatway/v1/wait")
     api.close()
 
 
