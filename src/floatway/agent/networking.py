@@ -269,7 +269,7 @@ def _refusal(status: int, raw: bytes) -> NetworkingError:
     kind, message, document = "", "", None
     try:
         document = msgspec.json.decode(raw)
-        error = document.get("NeutronError") or next(iter(document.values()), {})
+        error: Any = document.get("NeutronError") or next(iter(document.values()), {})
         kind, message = str(error.get("type") or error.get("title") or ""), str(error["message"])
     except (msgspec.DecodeError, AttributeError, KeyError, TypeError):
         message = raw[:200].decode(errors="replace").strip() or http.client.responses.get(status, "")

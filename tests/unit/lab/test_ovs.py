@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from floatway.lab.ovs import _wait_for_release
+from floatway.lab.ovs import wait_for_release
 
 HOLDER = "import fcntl, sys; f = open(sys.argv[1], 'r+b'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
 
@@ -23,7 +23,7 @@ def test_a_dying_process_is_waited_for_until_its_lock_is_free(tmp_path: Path) ->
         assert held.stdout.readline() == b"held\n"
         waiter = os.fork()
         if not waiter:
-            _wait_for_release(pidfile)
+            wait_for_release(pidfile)
             os._exit(0)
         waiting = re.compile(rf"-> POSIX .* {waiter} ")  # proc_locks(5): blocked behind the lock in the line above
         while not waiting.search(Path("/proc/locks").read_text()):
@@ -35,4 +35,4 @@ def test_a_dying_process_is_waited_for_until_its_lock_is_free(tmp_path: Path) ->
 
 
 def test_without_a_predecessor_there_is_nothing_to_wait_for(tmp_path: Path) -> None:
-    _wait_for_release(tmp_path / "none.pid")
+    wait_for_release(tmp_path / "none.pid")
