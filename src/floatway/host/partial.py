@@ -9,7 +9,7 @@ So a plan for :func:`possible` is a plan like any other: it dangles at no step, 
 
 import re
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 import msgspec
 
@@ -164,12 +164,16 @@ class _Rest:
         self._routes: dict[Key, list[Ref]] = {}
         self._places = {link.name: link.netns for link in have.table(Link).values() if link.kind == "internal"}
 
-    def hold(self, refused: Iterable[Ref]) -> None:
+    def hold(self, refused: Collection[Ref]) -> None:
         """Leave these as they are, and whatever needs those of them that are not there."""
         queue = deque((one, one, False) for one in refused)
         while queue:
             one, why, goes = queue.popleft()
+            goes = goes and one not in refused
             wanted, there = self.desired.get(one[0], *one[1]), self.have.get(one[0], *one[1])
+            if isinstance(there, OvsPort) and not goes:
+                self._keep(there)
+                queue.extend((device, why, False) for device in self._to_come(there))
             if one in self.because or (wanted == there and not goes):
                 continue
             self.because[one] = why
@@ -179,6 +183,11 @@ class _Rest:
             self._lost.add(one)
             users = ((user, self._moves(user, one)) for user in self._using(one) if not self._spared(user))
             queue.extend((ref(user), why, goes or moves) for user, moves in users)
+
+    def _to_come(self, port: OvsPort) -> Iterator[Ref]:
+        """Its devices that are not where they shall be: they would come by plugging it in anew, though the port itself is as wanted."""
+        named = self.desired.records(Link, lambda link: link.name == port.name and link.kind in {"internal", "veth"})
+        return (ref(link) for link in named if self.have.get(Link, *link.key) is None)
 
     def _moves(self, user: Record, lost: Ref) -> bool:
         return lost[0] in (Netns, Link) and isinstance(user, OvsPort) and self._is_left_behind(user)

@@ -17,7 +17,7 @@ from floatway.compile.host import compile_host
 from floatway.host.commands import commands
 from floatway.host.ownership import owned
 from floatway.host.partial import Ref, concerned
-from floatway.host.records import Chain, Flow, Ipset
+from floatway.host.records import Chain, Flow, Ipset, Link
 from floatway.host.references import dangling
 from floatway.host.restore import chain_restore, set_restore
 from floatway.host.state import HostState
@@ -25,7 +25,7 @@ from floatway.host.steps import ConntrackDelete, OfBundle, Plan, Step
 from floatway.linux.errors import StepFailed
 from floatway.linux.touched import EVERYTHING
 from floatway.model.cloud import Cloud, put
-from floatway.model.resources import OWNER_COMPUTE, HostRoute, Port
+from floatway.model.resources import OWNER_COMPUTE, OWNER_ROUTER_INTERFACE, HostRoute, Port
 from strategies import clouds
 from unit.host.worlds import HOST, bare, compiled, difference, small_cloud
 
@@ -198,6 +198,25 @@ def test_the_line_that_a_tool_names_is_the_culprits() -> None:
     assert blamed(StepFailed(ipset, "", "killed")) is None
 
 
+def test_an_interface_whose_port_cannot_be_plugged_anew_stays_where_it_is() -> None:
+    """It goes to another router: the port itself is as wanted, only its device is not."""
+    cloud = small_cloud()
+    one, other = cloud.routers.values()
+    interface = next(p for p in cloud.ports_by_device[one.id] if p.device_owner == OWNER_ROUTER_INTERFACE)
+    device = names.device("qr-", interface.id)
+    agent, body = raised(cloud)
+    agent.reconcile(cloud)
+    body.refuses = naming(f"del-port br-int {device}")
+    moved = put(cloud, msgspec.structs.replace(interface, device_id=other.id))
+    outcome = agent.apply(moved)
+    assert f"del-port br-int {device}" in outcome.blocked["port", interface.id]
+    assert body.state.get(Link, names.qrouter(one.id), device) is not None
+    assert dangling(owned(body.state, outcome.desired)) == ()
+    body.refuses = naming()
+    assert not agent.reconcile(moved).blocked
+    assert as_wanted(agent, body) == ""
+
+
 @given(clouds(), clouds(), st.data())
 @examples(25)
 def test_whatever_is_refused_the_rest_is_done_and_afterwards_all_of_it(
@@ -214,12 +233,7 @@ def test_whatever_is_refused_the_rest_is_done_and_afterwards_all_of_it(
     refused = data.draw(st.sets(st.sampled_from(refs), min_size=1, max_size=3))
     body.refuses = lambda step: "no" if not refused.isdisjoint(concerned(step)) else ""
     outcome = agent.apply(after)
-    stuck = {
-        ref
-        for ref in refused
-        if owned(body.state, outcome.desired).get(ref[0], *ref[1]) != outcome.desired.get(ref[0], *ref[1])
-    }
-    assert bool(outcome.blocked) == bool(stuck)
+    assert bool(outcome.blocked) == bool(as_wanted(agent, body))
     assert not (set(dangling(owned(body.state, outcome.desired))) - set(dangling(outcome.desired)))
     body.refuses = lambda step: ""
     assert not agent.reconcile(after).blocked

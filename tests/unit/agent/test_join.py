@@ -22,7 +22,7 @@ from floatway.api.agents.listener import Listener
 from floatway.api.agents.tls import identity
 from floatway.api.config import AgentsConfig, Config
 from floatway.api.engine import Engine
-from floatway.cli.agent import agent
+from floatway.cli.main import cli
 from floatway.control.settings import Settings
 from floatway.model.invitation import Invitation, InvitationError
 from sim.store import MemoryStore
@@ -174,8 +174,8 @@ def test_files_that_cannot_be_written_use_up_no_token(tmp_path: Path, config: st
 def test_a_token_is_read_from_standard_input(tmp_path: Path) -> None:
     async def story(door: Door, etc: Path) -> None:
         typed = (await door.invitation()).text + "\n"
-        argv = ["join", "-", "--config", str(etc / "agent.toml"), "--key", str(etc / "agent.key")]
-        said = await asyncio.to_thread(CliRunner().invoke, agent, argv, input=typed)
+        argv = ["agent", "join", "-", "--config", str(etc / "agent.toml"), "--key", str(etc / "agent.key")]
+        said = await asyncio.to_thread(CliRunner().invoke, cli, argv, input=typed)
         assert said.exit_code == 0, said.output
         assert await shown(load(etc / "agent.toml", {})) == HOST
 
