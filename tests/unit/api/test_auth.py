@@ -88,8 +88,9 @@ class Clock:
         return self.now
 
 
-def hashed(password: str, prefix: bytes = b"2b") -> str:
-    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(4, prefix=b"2b")).replace(b"2b", prefix).decode()
+def hashed(password: str, prefix: str = "2b") -> str:
+    made = bcrypt.hashpw(password.encode(), bcrypt.gensalt(4, prefix=b"2b")).decode()
+    return made.replace("$2b$", f"${prefix}$", 1)  # "2b" may be in the salt, too
 
 
 def header(name: str, password: str) -> dict[str, str]:
@@ -107,7 +108,7 @@ Made = tuple[HttpBasic, Path, Clock]
 @pytest.fixture
 def basic(tmp_path: Path) -> Made:
     file, clock = tmp_path / "htpasswd", Clock()
-    file.write_text(f"# users\n\nalice:{hashed('wonder:land')}\nroot:{hashed('tiger', b'2y')}\nlost:{hashed('x')}\n")
+    file.write_text(f"# users\n\nalice:{hashed('wonder:land')}\nroot:{hashed('tiger', '2y')}\nlost:{hashed('x')}\n")
     return HttpBasic(HttpBasicConfig(htpasswd=str(file), users=USERS), IS_ADMIN, clock=clock), file, clock
 
 
