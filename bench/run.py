@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import agents_page
 import agents_suite
 import api_suite
 import codec_suite
@@ -71,7 +72,7 @@ def main() -> None:
                     note(figure)
     if "agents" in wanted:
         found = list(noted(agents_suite.bench_agents(tell), note))
-        agents_suite.record(ROOT, here, found)
+        agents_page.record(ROOT, here, found)
         tell("written: docs/benchmarks-agents.md")
     for name in [name for name in ("api", "api-quick") if name in wanted]:
         api_suite.run(here, tell, quick=name != "api")
