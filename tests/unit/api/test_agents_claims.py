@@ -5,9 +5,11 @@ h1 ── was away while a floating IP left and came back            ▶ ACTIVE 
 """
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
+import pytest
 
 from control_cloud import ADMIN, agent_of, port_of
 from control_l3 import Routed, l3_agent_of
@@ -18,10 +20,13 @@ from floatway.api.agents.reports import Reports
 from floatway.api.engine import Engine
 from floatway.compile.host import Origin
 from floatway.control import entities as e
-from floatway.control.decide import agents, floatingips, ports
+from floatway.control.decide import agents, bindings, floatingips, ports, router_interfaces
+from floatway.control.decide.load import load
 from floatway.control.draft import Draft
 from floatway.control.settings import Settings
-from floatway.model.resources import Host
+from floatway.control.view import cloud_view
+from floatway.model.cloud import Cloud
+from floatway.model.resources import Host, Port
 from floatway.model.stream import Delta
 from shared_store import Shared, Store
 
@@ -243,6 +248,73 @@ def test_who_comes_back_takes_back_what_is_his_no_more() -> None:
         h1.blocked = {}
         await h1.connect()
         assert world.status(world.router) == "ACTIVE" and world.status(world.interface) == "DOWN"
+
+    run(story, "h1")
+
+
+@pytest.mark.parametrize("way", ["moved", "unbound", "deleted", "binding", "loaded", "interface"])
+def test_a_dead_host_that_is_evacuated_holds_no_router_and_no_floating_ip_in_error(way: str) -> None:
+    async def story(world: World) -> None:
+        h1, h2 = world.hosts["h1"], world.hosts["h2"]
+        one, other, two = await world.port("h1"), await world.port("h1"), await world.port("h2")
+        floating = await world.floating(one)
+        h1.blocked = {("router", world.router.id): "ip netns add: no space left"}
+        await h1.connect()
+        await h2.connect()
+        h1.leave()
+        world.seconds += 1000
+        assert world.status(world.router) == world.status(world.interface) == world.status(floating) == "ERROR"
+        await world.delete(other)
+        assert world.status(world.router) == world.status(world.interface) == "ERROR"  # there is one left
+        if way == "moved":
+            await world.change(one, **{"binding:host_id": "h2"})
+        elif way == "unbound":
+            await world.change(one, **{"binding:host_id": ""})
+        elif way == "deleted":
+            await world.delete(one)
+        elif way == "binding":
+            await world.engine.write(
+                lambda draft: bindings.delete(draft, ADMIN, bindings.find(draft, draft.need(e.Port, one.id), "h1"))
+            )
+        elif way == "loaded":
+            await world.engine.write(lambda draft: load(draft, Cloud(), {"ports": [one.id]}))
+        else:
+            await world.change(floating, port_id=None)
+            body = {"port_id": world.interface.id}
+            await world.engine.write(
+                lambda draft: router_interfaces.remove(draft, ADMIN, draft.need(e.Router, world.router.id), body)
+            )
+        assert world.status(world.router) == "ACTIVE" and world.status(floating) == "DOWN"
+        assert world.engine.model.need(e.Router, world.router.id).failed_hosts == ()
+        if way != "interface":
+            assert world.status(world.interface) == world.status(two) == "ACTIVE"
+            assert world.engine.model.need(e.Port, world.interface.id).up_hosts == ("h2",)
+
+    run(story, "h1", "h2")
+
+
+def test_a_port_that_takes_anothers_place_in_one_step_leaves_the_word_as_it_was() -> None:
+    async def story(world: World) -> None:
+        h1 = world.hosts["h1"]
+        one = await world.port("h1")
+        await h1.connect()
+
+        def replaced(draft: Draft) -> None:
+            new = Port(
+                id=str(uuid.UUID(int=7)),
+                project_id=one.project_id,
+                network_id=one.network_id,
+                mac_address="fa:16:3e:00:00:07",
+                device_owner="compute:a",
+                binding_host_id="h1",
+            )
+            known = cloud_view(draft.model)
+            kept = {id_: port for id_, port in known.ports.items() if id_ != one.id}
+            load(draft, msgspec.structs.replace(known, ports={**kept, new.id: new}), {"ports": [one.id]})
+
+        await world.engine.write(replaced)
+        assert world.engine.model.get(e.Port, one.id) is None
+        assert world.status(world.interface) == "ACTIVE"
 
     run(story, "h1")
 

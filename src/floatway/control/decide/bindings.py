@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from floatway.control.caller import Caller
-from floatway.control.decide import binding, floatingips
+from floatway.control.decide import binding, claims, floatingips
 from floatway.control.decide.binding import Plug
 from floatway.control.draft import Draft
 from floatway.control.entities import Network, Port, PortBinding
@@ -132,10 +132,11 @@ def activate(draft: Draft, caller: Caller, port: Port, host: str) -> PortBinding
 
 
 def _put(draft: Draft, before: Port, after: Port) -> Port:
-    """Floating IPs hear of a port that moved."""
+    """Floating IPs hear of a port that moved, and what its host said of routers may count no more."""
     after = draft.put(binding.with_status(after))
     if after.binding_host_id != before.binding_host_id:
         floatingips.port_changed(draft, before, after)
+        claims.left(draft, before)
     return after
 
 

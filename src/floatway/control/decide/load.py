@@ -20,6 +20,7 @@ from floatway.control.caller import ADMIN
 from floatway.control.decide import (
     agents,
     binding,
+    claims,
     dvr_ports,
     floatingips,
     networks,
@@ -83,6 +84,12 @@ def load(draft: Draft, cloud: Cloud, remove: Mapping[str, Collection[str]]) -> N
         dvr_ports.sync_snat_ports(draft, entity)
     for leads in list(draft.all(e.FloatingIp)):
         dvr_ports.sync_floating_ip(draft, leads, dvr_ports.host_of(draft, leads))
+    for id_ in {*remove.get("ports", ()), *cloud.ports}:
+        was, is_ = draft.base.get(e.Port, id_), draft.get(e.Port, id_)
+        if was is not None and (
+            is_ is None or is_.binding_host_id != was.binding_host_id
+        ):  # now that all others are there
+            claims.left(draft, was)
 
 
 def _put(draft: Draft, entity: S) -> S:
@@ -321,7 +328,7 @@ def _remove(draft: Draft, remove: Mapping[str, Collection[str]]) -> None:
     """In the order in which things let go of one another."""
     steps: tuple[tuple[str, type[e.Entity], Callable[[Any], object]], ...] = (
         ("floating_ips", e.FloatingIp, lambda one: floatingips.delete(draft, ADMIN, one)),
-        ("ports", e.Port, lambda one: ports.delete(draft, ADMIN, one, l3_check=False)),
+        ("ports", e.Port, lambda one: ports.delete(draft, ADMIN, one, l3_check=False, leaves=False)),
         ("routers", e.Router, lambda one: routers.delete(draft, ADMIN, one)),
         ("subnets", e.Subnet, lambda one: subnets.delete(draft, ADMIN, one)),
         ("networks", e.Network, lambda one: networks.delete(draft, ADMIN, one)),

@@ -14,6 +14,7 @@ import msgspec
 from floatway.control.caller import Caller
 from floatway.control.decide import (
     binding,
+    claims,
     floatingips,
     owners,
     port_forwardings,
@@ -127,11 +128,14 @@ def update(draft: Draft, caller: Caller, port: Port, values: dict[str, Any]) -> 
     if (port.fixed_ips, port.binding_host_id) != (before.fixed_ips, before.binding_host_id):
         floatingips.port_changed(draft, before, port)
         port_forwardings.port_changed(draft, port)
+    if (port.binding_host_id, port.device_owner) != (before.binding_host_id, before.device_owner):
+        claims.left(draft, before)
     return port
 
 
-def delete(draft: Draft, caller: Caller, port: Port, *, l3_check: bool = True) -> None:
-    """Delete the port. ``l3_check`` False is for the rules that the port belongs to.
+def delete(draft: Draft, caller: Caller, port: Port, *, l3_check: bool = True, leaves: bool = True) -> None:
+    """Delete the port. ``l3_check`` False is for the rules that the port belongs to; not ``leaves``: others may take its place on
+    its host at once, and ``claims.left`` is told when it is known.
 
     Raises:
         ApiError: 409, the port is a router's or a floating IP's, or a floating IP of another project is on it.
@@ -151,6 +155,8 @@ def delete(draft: Draft, caller: Caller, port: Port, *, l3_check: bool = True) -
     for other in draft.find(PortBinding, "port", port.id):
         draft.remove(other)
     draft.remove(port)
+    if leaves:
+        claims.left(draft, port)
 
 
 def _network(draft: Draft, caller: Caller, network_id: str) -> Network:

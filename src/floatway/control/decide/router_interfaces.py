@@ -13,7 +13,7 @@ import msgspec
 from floatway.control import entities as e
 from floatway.control import prefixes as p
 from floatway.control.caller import ADMIN, Caller
-from floatway.control.decide import dvr_ports, owners, placement, ports, router_gateway, sharing, visible
+from floatway.control.decide import claims, dvr_ports, owners, placement, ports, router_gateway, sharing, visible
 from floatway.control.draft import Draft
 from floatway.control.errors import ApiError, bad_request, conflict, not_found
 
@@ -61,6 +61,7 @@ def remove(draft: Draft, caller: Caller, router: e.Router, body: Any) -> dict[st
         port, subnets = _remove_subnet(draft, caller, router, body["subnet_id"])
     router = draft.touch(draft.need(e.Router, router.id))
     dvr_ports.sync_snat_ports(draft, router)
+    claims.interface_gone(draft, router)
     return _document(router, port, subnets, subnets[0])
 
 
