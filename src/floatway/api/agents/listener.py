@@ -11,6 +11,7 @@ A host has a few connections and an allowance of work; who has not proved yet to
 """
 
 import asyncio
+import collections
 import contextlib
 import random
 import ssl
@@ -24,6 +25,7 @@ import msgspec
 import structlog
 
 from floatway.api.agents.allowance import Allowance
+from floatway.api.agents.handshakes import Handshakes
 from floatway.api.agents.hub import KEPT_EVENTS, Ahead, Hub, Presence, Stream, encoded
 from floatway.api.agents.reports import Reports
 from floatway.api.config import AgentsConfig
@@ -43,7 +45,6 @@ _STRANGERS_BYTES: Final = 16 * 1024
 _STRANGERS_PART: Final = 4
 """One in so many of the connections may be of nobody known."""
 _OF_ONE_HOST: Final = 8
-_HANDSHAKE_SECONDS: Final = 10.0
 _SPREAD: Final = 0.7
 _REQUEST_COST: Final = 1024
 _OPEN_COST: Final = 64 * 1024
@@ -79,7 +80,10 @@ class Listener:
         self._connections: set[asyncio.Task[None]] = set()
         self._leaving: set[asyncio.Task[None]] = set()
         self._strangers: dict[asyncio.Task[None], None] = {}
-        self._of_hosts: dict[str, dict[asyncio.Task[None], None]] = {}
+        self._of_hosts: dict[str, dict[asyncio.Task[None], str]] = {}
+        self._addresses: collections.Counter[str] = collections.Counter()
+        """Of the hosts that are connected."""
+        self._handshakes: Handshakes | None = None
         self._allowances: dict[str, Allowance] = {}
         self._beat: asyncio.Task[None] | None = None
 
@@ -90,27 +94,45 @@ class Listener:
             OSError: it cannot.
         """
         if self._config.bind:
-            self._servers.append(
-                await asyncio.start_server(
-                    self._connected,
-                    self._config.bind,
-                    self._config.port,
-                    ssl=tls,
-                    ssl_handshake_timeout=_HANDSHAKE_SECONDS if tls else None,
-                    limit=_UNREAD_BYTES,
-                    backlog=1024,
+            if tls is not None:
+                self._handshakes = Handshakes(
+                    self._protocol, tls, lambda address: address in self._addresses, waiting=self._strangers_most
                 )
-            )
+                self._handshakes.start(self._config.bind, self._config.port)
+            else:
+                self._servers.append(
+                    await asyncio.start_server(
+                        self._connected, self._config.bind, self._config.port, limit=_UNREAD_BYTES, backlog=1024
+                    )
+                )
         if self._config.socket:
             self._servers.append(
                 await asyncio.start_unix_server(self._connected, self._config.socket, limit=_UNREAD_BYTES, backlog=1024)
             )
         self._beat = asyncio.create_task(self._reports.beat(), name="heartbeats")
 
+    def _protocol(self) -> asyncio.Protocol:
+        reader = asyncio.StreamReader(limit=_UNREAD_BYTES)
+        return asyncio.StreamReaderProtocol(reader, self._connected)
+
+    @property
+    def port(self) -> int:
+        """The TCP port; 0 when there is none."""
+        if self._handshakes is not None:
+            return self._handshakes.port
+        names = [one.getsockname() for server in self._servers for one in server.sockets]
+        return next((int(name[1]) for name in names if isinstance(name, tuple)), 0)
+
+    @property
+    def _strangers_most(self) -> int:
+        return max(1, self._config.max_connections // _STRANGERS_PART)
+
     async def stop(self) -> None:
         """Let go of all agents; they come back when there is a server again."""
         for server in self._servers:
             server.close()
+        if self._handshakes is not None:
+            await self._handshakes.close()
         tasks = [*self._connections, *([self._beat] if self._beat else [])]
         for task in tasks:
             task.cancel()
@@ -122,7 +144,7 @@ class Listener:
         if task is None or len(self._connections) >= self._config.max_connections:
             writer.close()
             return
-        if len(self._strangers) >= max(1, self._config.max_connections // _STRANGERS_PART):
+        if len(self._strangers) >= self._strangers_most:
             next(iter(self._strangers)).cancel()
         self._connections.add(task)
         self._strangers[task] = None
@@ -148,12 +170,15 @@ class Listener:
         self._connections.discard(task)
         self._strangers.pop(task, None)
         for host in [host for host, tasks in self._of_hosts.items() if task in tasks]:
-            del self._of_hosts[host][task]
+            address = self._of_hosts[host].pop(task)
+            self._addresses[address] -= 1
+            if not self._addresses[address]:
+                del self._addresses[address]
             if not self._of_hosts[host]:
                 del self._of_hosts[host]
 
-    def admit(self, method: str, path: list[str], headers: Mapping[str, str]) -> str:
-        """The host whose connection this is, "" for one that wants to join.
+    def admit(self, method: str, path: list[str], headers: Mapping[str, str], address: str = "") -> str:
+        """The host whose connection this is, which comes from ``address``; "" for one that wants to join.
 
         Raises:
             ApiError: 401, 403, 404.
@@ -164,7 +189,9 @@ class Listener:
         if (task := asyncio.current_task()) is not None:
             self._strangers.pop(task, None)
             tasks = self._of_hosts.setdefault(host, {})
-            tasks[task] = None
+            if task not in tasks:
+                self._addresses[address] += 1
+            tasks[task] = address
             if len(tasks) > _OF_ONE_HOST:
                 next(iter(tasks)).cancel()
         return host
@@ -262,6 +289,8 @@ class _Connection:
         self._reader, self._writer = reader, writer
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEADER_BYTES)
         self._first = True
+        peer = writer.get_extra_info("peername")
+        self._address = str(peer[0]) if isinstance(peer, tuple) else ""
         writer.transport.set_write_buffer_limits(high=_UNREAD_BYTES)
 
     async def serve(self) -> None:
@@ -283,7 +312,7 @@ class _Connection:
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
             host, refused = "", None
             try:
-                host = self._listener.admit(method, path, headers)
+                host = self._listener.admit(method, path, headers, self._address)
             except ApiError as error:
                 refused = error
             async with asyncio.timeout(config.body_timeout):
