@@ -23,6 +23,10 @@ _ENCODER: Final = msgspec.json.Encoder()
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 30.0
 _LINE_BYTES: Final = 256 * 1024 * 1024
+_TLS_ALERT: Final = b"\x15\x03"
+"""How a TLS record begins in which a server complains (RFC 8446, 5.1 and 6)."""
+_NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
+"""What OpenSSL, by its version, calls an answer that is no TLS record."""
 
 
 class LinkError(Exception):
@@ -35,6 +39,10 @@ class Refused(LinkError):  # noqa: N818 - named by what the server did
     def __init__(self, status: int, text: str) -> None:
         super().__init__(f"{status}: {text}")
         self.status = status
+
+
+class _HungUp(ConnectionError):  # noqa: N818 - named by what the server did
+    """The server closed the connection without a word: it may want another protocol, or be on its way down."""
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -71,6 +79,7 @@ class _Wire:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
         self.http = h11.Connection(h11.CLIENT)
+        self._answered = False
 
     async def ask(self, method: str, target: str, headers: list[tuple[str, str]], body: bytes = b"") -> h11.Response:
         """Send a request; the head of its answer."""
@@ -91,7 +100,11 @@ class _Wire:
             event = self.http.next_event()
             if event is not h11.NEED_DATA:
                 return event
-            self.http.receive_data(await self.reader.read(1 << 18))
+            data = await self.reader.read(1 << 18)
+            if not self._answered and (not data or data.startswith(_TLS_ALERT)):
+                raise _HungUp("it hung up before it answered")
+            self._answered = True
+            self.http.receive_data(data)
 
     async def body(self) -> bytes:
         """All of a short answer."""
@@ -143,7 +156,7 @@ class Link:
                 async for line in _lines(wire, silence):
                     yield _DELTA.decode(line)
             except (OSError, TimeoutError, h11.ProtocolError, msgspec.DecodeError, EOFError) as error:
-                raise LinkError(f"{self.address.text}: {error or type(error).__name__}") from error
+                raise self._broken(error) from error
         finally:
             wire.close()
 
@@ -168,7 +181,7 @@ class Link:
                 head = await wire.ask("GET", self._base, self._headers)
                 answer = await wire.body()
         except (OSError, TimeoutError, h11.ProtocolError) as error:
-            raise LinkError(f"{self.address.text}: {error or type(error).__name__}") from error
+            raise self._broken(error) from error
         finally:
             wire.close()
         if head.status_code >= 300:
@@ -191,7 +204,7 @@ class Link:
         except (OSError, TimeoutError, h11.ProtocolError, msgspec.DecodeError) as error:
             self.close()
             if not again:
-                raise LinkError(f"{self.address.text}: {error or type(error).__name__}") from error
+                raise self._broken(error) from error
         return await self.post(target, body)
 
     async def _posted(self, target: str, body: bytes) -> Any:
@@ -221,10 +234,22 @@ class Link:
                     context = self._tls() if self.address.tls else None
                     reader, writer = await asyncio.open_connection(self.address.host, self.address.port, ssl=context)
         except (OSError, TimeoutError) as error:
-            raise LinkError(f"{self.address.text}: {error or 'no answer'}") from error
+            raise self._broken(error, "no answer") from error
         if self._fingerprint and self.address.tls:
             self._check(writer)
         return _Wire(reader, writer)
+
+    def _broken(self, error: Exception, silent: str = "") -> LinkError:
+        """What went wrong, where, and what to do about it where that is known. ``silent`` is said of an error without words."""
+        said = f"{self.address.text}: {error or silent or type(error).__name__}"
+        if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
+            said += (
+                " (no TLS is spoken there: have the server listen with a certificate, agents.tls_certificate in its"
+                " configuration, or begin the address in the agent's servers with http://)"
+            )
+        elif isinstance(error, _HungUp | ConnectionResetError) and not self.address.path and not self.address.tls:
+            said += " (if TLS is spoken there, begin the address in the agent's servers with https://)"
+        return LinkError(said)
 
     def _tls(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=self._cacert or None)

@@ -34,9 +34,10 @@ def run(story: Story, directory: Path) -> None:
 
 
 class Served:
-    """A real server on a Unix socket, with the cloud's first network in it."""
+    """A real server on a Unix socket and a TCP port, with the cloud's first network in it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tls: ssl.SSLContext | None = None) -> None:
+        self.tls = tls
         self.engine = Engine(MemoryStore(random.Random(1)), Settings(), clock=lambda: 0.0)
         self.path = path / "agents.sock"
 
@@ -46,7 +47,7 @@ class Served:
         self.hub = Hub(self.engine.model, clock=lambda: 0.0)
         self.engine.listen(self.hub.moved)
         self.listener = Listener(
-            AgentsConfig(socket=str(self.path), heartbeat=0.05),
+            AgentsConfig(socket=str(self.path), bind="127.0.0.1", port=0, heartbeat=0.05),
             self.engine,
             self.hub,
             authenticate=lambda headers: (
@@ -54,7 +55,7 @@ class Served:
             ),
             join=self._join,
         )
-        await self.listener.start()
+        await self.listener.start(self.tls)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -250,6 +251,29 @@ def test_only_the_server_whose_certificate_is_pinned_learns_the_key(tmp_path: Pa
         pinned = Link(address, "h1", "secret", fingerprint=right.upper())
         assert [delta.revision async for delta in pinned.stream(None, 5.0)] == [1]
         server.close()
+
+    run(story, tmp_path)
+
+
+@pytest.mark.parametrize("ask", ["stream", "report", "shown"])
+@pytest.mark.parametrize(("scheme", "hint"), [("https", "http://"), ("http", "https://")])
+def test_the_wrong_scheme_is_an_error_that_says_the_right_one(tmp_path: Path, scheme: str, hint: str, ask: str) -> None:
+    async def story(path: Path) -> None:
+        tls: ssl.SSLContext | None = None
+        if scheme == "http":
+            tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            tls.load_cert_chain(TLS / "certificate.pem", TLS / "key.pem")
+        async with Served(path, tls) as server:
+            address = Address.of(f"{scheme}://127.0.0.1:{server.listener.port}")
+            link = Link(address, "h1", "h1.key", fingerprint="00" * 32)
+            asked: dict[str, Callable[[], Awaitable[object]]] = {
+                "stream": lambda: anext(link.stream(None, 5.0)),
+                "report": lambda: link.report(Report(applied=1)),
+                "shown": link.shown,
+            }
+            with pytest.raises(LinkError, match=f"servers with {hint}") as caught:
+                await asked[ask]()
+            assert str(caught.value).startswith(f"{address.text}: ")
 
     run(story, tmp_path)
 
