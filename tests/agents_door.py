@@ -19,6 +19,7 @@ from floatway.control.decide import ports
 from floatway.control.draft import Draft
 from floatway.control.settings import Settings
 from floatway.model.stream import Delta, Report
+from floatway.store.base import Store
 from floatway.store.open import open_store
 
 NOW = 1_795_000_000.0
@@ -27,8 +28,12 @@ NOW = 1_795_000_000.0
 class Door:
     """A server's door, two hosts that have keys, and a port on each."""
 
-    def __init__(self, engine: Engine, hub: Hub, listener: Listener, path: str) -> None:
-        self.engine, self.hub, self.listener, self.path = engine, hub, listener, path
+    hub: Hub
+    listener: Listener
+
+    def __init__(self, store: Store, path: str) -> None:
+        self.engine = Engine(store, Settings(), clock=lambda: self.seconds)
+        self.path = path
         self.keys: dict[str, str] = {}
         self.ports: dict[str, e.Port] = {}
         self.seconds = NOW
@@ -93,17 +98,15 @@ async def until(condition: Callable[[], bool]) -> None:
 async def opened(**config: Any) -> AsyncIterator[Door]:
     with tempfile.TemporaryDirectory() as directory:
         path = f"{directory}/agents.sock"
-        store = await open_store(f"sqlite://{directory}/floatway.db")
-        engine = Engine(store, Settings(), clock=lambda: door.seconds)
-        hub = Hub(engine.model, clock=lambda: door.seconds)
+        door = Door(await open_store(f"sqlite://{directory}/floatway.db"), path)
+        engine = door.engine
+        await engine.start()
+        hub = door.hub = Hub(engine.model, clock=lambda: door.seconds)
+        engine.listen(hub.moved)
         keys = Keys(engine)
-        listener = Listener(
+        listener = door.listener = Listener(
             AgentsConfig(socket=path, **config), engine, hub, authenticate=keys.authenticate, join=keys.join
         )
-        door = Door(engine, hub, listener, path)
-        await engine.start()
-        hub.parts.model = engine.model
-        engine.listen(hub.moved)
         for host in ("h1", "h2"):
             secret = await keys.invite(host)
             door.keys[host] = (await keys.join({"host": host, "secret": secret}))["key"]

@@ -44,12 +44,13 @@ def main() -> int:
     ):  # sets of names are walked in the order of their hashes, which a seed is to repeat
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"PYTHONHASHSEED": "0"})
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    begin, failed, commits, virtual, hosts = time.monotonic(), [], 0, 0.0, 0
+    begin, failed, commits, waited, virtual, hosts = time.monotonic(), [], 0, 0, 0.0, 0
     digest = hashlib.sha256()
     for number, seed in enumerate(range(asked.seed, asked.seed + asked.runs), 1):
         try:
             world = run(story(seed, hosts=asked.hosts, requests=asked.requests))
             commits += len(world.store.commits)
+            waited += world.barriers
             hosts = max(hosts, len(world.machines))
             for change in (change for commit in world.store.commits for change in commit.changes):
                 digest.update(b"%s %s " % (change.kind.encode(), change.id.encode()) + (change.body or b""))
@@ -64,10 +65,17 @@ def main() -> int:
             print(f"\r{number} of {asked.runs} runs, {len(failed)} failed", end="", file=sys.stderr)
     seconds = time.monotonic() - begin
     if asked.json:
-        told = {"runs": asked.runs, "seed": asked.seed, "failed": failed, "commits": commits, "most_hosts": hosts}
+        told = {
+            "runs": asked.runs,
+            "seed": asked.seed,
+            "failed": failed,
+            "commits": commits,
+            "waited": waited,
+            "most_hosts": hosts,
+        }
         print(json.dumps(told | {"digest": digest.hexdigest(), "seconds": seconds}))
     else:
-        told = f"{asked.runs} runs, up to {hosts} hosts, {commits} commits, {virtual / 3600:.1f} h of the cloud's time in {seconds:.0f} s"
+        told = f"{asked.runs} runs, up to {hosts} hosts, {commits} commits, {waited} waits, {virtual / 3600:.1f} h of the cloud's time in {seconds:.0f} s"
         print(f"{told}: {f'{len(failed)} failed' if failed else 'all came to rest as they should'}")
     return 1 if failed else 0
 

@@ -4,7 +4,7 @@
                        │ killed, started again on the same store                        ▲ taps come and go, somebody breaks things
 
 At rest every host is what its part of the cloud compiles to, every status is what the host would say, and nothing that was
-acknowledged is lost.
+acknowledged is lost. Who waited for a revision, through whichever life of the server, was not told too early that it is applied.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from floatway.agent.status import truth
 from floatway.agent.work import Done, Worker
 from floatway.api.agents.hub import Ahead, Hub
 from floatway.api.agents.reports import Reports
-from floatway.api.engine import Engine
+from floatway.api.engine import Engine, applied
 from floatway.compile import names
 from floatway.compile.allocations import allocate, recover
 from floatway.compile.host import compile_host
@@ -32,7 +32,7 @@ from floatway.control import entities as e
 from floatway.control.errors import ApiError
 from floatway.control.parts import part
 from floatway.control.settings import Settings
-from floatway.control.snapshot import Model
+from floatway.control.snapshot import Model, built
 from floatway.host.plan import plan
 from floatway.host.records import Chain, Flow, Ipset, Neighbour, Record, Route, Rule
 from floatway.host.records import Link as Device
@@ -281,6 +281,11 @@ class World:
         """Seconds of the cloud's own time."""
         self.acknowledged: list[Model] = []
         """What clients were told is durable."""
+        self.waiters: set[asyncio.Task[None]] = set()
+        self.barriers = 0
+        """How often somebody waited for a revision, and was told that it is applied."""
+        self.untrue: list[str] = []
+        """Where that was not so."""
 
     def clock(self) -> float:
         return asyncio.get_running_loop().time()
@@ -294,6 +299,40 @@ class World:
         server = Server(self.store, self.clock)
         await server.start()
         self.server = server
+        if self.acknowledged:  # by one that was killed
+            self.wait(server, self.acknowledged[-1].revision)
+
+    def wait(self, server: Server, revision: int) -> None:
+        """A client waits until ``revision`` is applied."""
+        task = asyncio.create_task(self._waits(server, revision))
+        self.waiters.add(task)
+        task.add_done_callback(self.waiters.discard)
+
+    async def _waits(self, server: Server, revision: int) -> None:
+        assert server.hub is not None
+        late = await server.hub.reached(revision, 600.0)
+        if server.dead or late:
+            return
+        self.barriers += 1
+        for machine in self.machines.values():
+            presence = server.hub.presences.get(machine.name)
+            worker = machine.worker
+            if worker is None or worker.truth is None or machine.task is None or machine.task.done():
+                continue  # nobody there, or one that is new: what is on the host the one before it had told of
+            left = presence is not None and presence.followed and not presence.connected
+            never_came = not server.engine.model.has(e.Agent, "host", machine.name)
+            if not left and not never_came and not self._has(machine, worker, revision):
+                self.untrue.append(f"{machine.name} has not applied {revision}, which was said to be applied")
+
+    def _has(self, machine: Machine, worker: Worker, revision: int) -> bool:
+        assert worker.truth is not None
+        if worker.truth.applied >= revision:
+            return True
+        model = built((), 0)
+        for commit in self.store.commits[:revision]:
+            model = applied(model, commit)
+        mine = put(part(model, machine.name), machine.config.as_host)
+        return worker._made is not None and put(worker._made, machine.config.as_host) == mine
 
     async def ask(self, rule: Callable[[Any], Any]) -> None:
         """A client's request; it may be refused, or nobody may be there."""
@@ -306,6 +345,7 @@ class World:
             return
         if not server.dead:
             self.acknowledged.append(written.model)
+            self.wait(server, written.model.revision)
 
     async def settle(self, seconds: float = 600.0) -> None:
         """No faults any more: wait until everybody has done everything."""
@@ -322,6 +362,8 @@ class World:
             for machine in self.machines.values():
                 machine.plug(self._engine().model)
             await asyncio.sleep(1.0)
+        for task in self.waiters:
+            task.cancel()
         if problems := self.lost():
             raise AssertionError("; ".join(problems[:10]))
 
@@ -333,6 +375,7 @@ class World:
         """What is not as it shall be at rest."""
         model = self._engine().model
         found = [f"revision {told.revision} is lost" for told in self.acknowledged if told.revision > model.revision]
+        found += self.untrue
         for machine in self.machines.values():
             found += [f"{machine.name}: {what}" for what in self._host_wrong(machine, model)]
         return found

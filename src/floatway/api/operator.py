@@ -124,27 +124,24 @@ class Operator:
             document["hosts"] = {
                 one.host: one.applied
                 for one in self._hub.presences.values()
-                if (one.connected or one.elsewhere) and (hosts is None or one.host in hosts)
+                if self._hub.follows(one) and (hosts is None or one.host in hosts)
             }
             document["late"] = [public(one) for one in late]
         if late:
-            said = (
-                "; ".join(_late(one, follows=self._hub.follows(one)) for one in late)
-                if caller.is_admin
-                else f"{len(late)} hosts are behind"
-            )
+            said = "; ".join(self._late(one) for one in late) if caller.is_admin else f"{len(late)} hosts are behind"
             document["NeutronError"] = {"type": "NotApplied", "message": f"Not applied: {said}.", "detail": ""}
         return _json(document, 504 if late else 200)
 
-
-def _late(one: Presence, *, follows: bool) -> str:
-    """Who is behind, and why as far as it is known."""
-    if not follows:
-        return f"no agent of {one.host} is connected; see there: systemctl status floatway-agent"
-    said = f"{one.host} stands at revision {one.applied} of {one.concerned}"
-    reasons = {what: why.reason for what, why in one.failures.items()} or failing(one.events)
-    failed = [f"{what}: {reason}" for what, reason in reasons.items()]
-    return f"{said} ({', '.join(failed)})" if failed else said
+    def _late(self, one: Presence) -> str:
+        """Who is behind, and why as far as it is known."""
+        if self._hub.awaits(one):
+            return f"the agent of {one.host} has yet to come back since this server began"
+        if not self._hub.follows(one):
+            return f"no agent of {one.host} is connected; see there: systemctl status floatway-agent"
+        said = f"{one.host} stands at revision {one.applied} of {one.concerned}"
+        reasons = {what: why.reason for what, why in one.failures.items()} or failing(one.events)
+        failed = [f"{what}: {reason}" for what, reason in reasons.items()]
+        return f"{said} ({', '.join(failed)})" if failed else said
 
 
 def _administrators(caller: Caller) -> None:

@@ -376,11 +376,13 @@ class HostKey(Entity, frozen=True, kw_only=True):
 
 class HostStand(Entity, frozen=True, kw_only=True):
     """Where a host stands, said by the server that its agent is connected to for the other servers on the same store; ``id`` is
-    the host. ``server`` is empty when it is connected to none."""
+    the host. ``server`` is empty when it is connected to none. ``asked``: a revision of which another server, that began then, wants
+    to know whether the host has all up to it."""
 
     KIND: ClassVar[str] = "host_stand"
     server: str = ""
     applied: int = 0
+    asked: int = 0
 
 
 class AgentBinding(Entity, frozen=True, kw_only=True):

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from control_cloud import ADMIN, agent_of, network_of, port_of, subnet_of
 from floatway.api.agents.hub import Hub
 from floatway.api.agents.reports import Reports
@@ -12,6 +14,7 @@ from floatway.control.decide import ports
 from floatway.control.draft import Draft
 from floatway.control.settings import Settings
 from floatway.model.stream import Report, Status
+from floatway.store.base import StoreError
 from shared_store import Shared, Store
 
 NOW = 1_795_000_000.0
@@ -153,6 +156,65 @@ def test_nobody_waits_for_a_host_whose_server_died_with_it() -> None:
         assert not a.hub.behind(revision)
 
     run(story)
+
+
+async def another(a: Server, name: str) -> tuple[Server, "asyncio.Task[None]"]:
+    """A server that begins now, on the same store."""
+    shared = a.engine.store
+    assert isinstance(shared, Store)
+    new = Server(shared.shared, name)
+    await new.start()
+    return new, asyncio.create_task(new.reports.ask())
+
+
+@pytest.mark.parametrize("behind", [True, False])
+def test_a_server_that_begins_learns_where_hosts_of_the_other_stand(behind: bool) -> None:
+    async def story(a: Server, b: Server, port: e.Port) -> None:
+        b.hub.open("h1", None)
+        await b.reports.take("h1", Report(applied=b.hub.revision, fresh=True))
+        revision = await renamed(b, port, "new")
+        if not behind:
+            await b.reports.take("h1", Report(applied=revision))
+            revision = (await b.engine.write(lambda draft: network_of(draft, name="nobody's"))).model.revision
+        c, asking = await another(a, "c")
+        assert [late.host for late in c.hub.behind(revision)] == ["h1"]  # for all that is known here
+        waiting = asyncio.ensure_future(c.hub.reached(revision, 20))
+        while b.engine.model.need(e.HostStand, "h1").asked < revision:
+            await b.engine.reached(b.engine.model.revision + 1)
+        assert not waiting.done()
+        if behind:
+            await b.reports.take("h1", Report(applied=revision - 1))  # a heartbeat of one that is at it still
+            await in_step(b, c)
+            assert c.hub.behind(revision)
+        await b.reports.take("h1", Report(applied=b.hub.revision))
+        assert await waiting == []
+        at = b.engine.model.revision
+        await b.reports.take("h1", Report(applied=at))
+        assert b.engine.model.revision == at
+        asking.cancel()
+        await c.engine.close()
+
+    run(story)
+
+
+def test_a_server_asks_again_when_the_store_was_away() -> None:
+    async def story(a: Server, b: Server, port: e.Port) -> None:
+        b.hub.open("h1", None)
+        await b.reports.take("h1", Report(applied=b.hub.revision - 1, fresh=True))
+        c, asking = await another(a, "c")
+        assert isinstance(c.engine.store, Store)
+        c.engine.store.before = _away
+        revision = c.hub.revision
+        while b.engine.model.need(e.HostStand, "h1").asked < revision:
+            await b.engine.reached(b.engine.model.revision + 1)
+        asking.cancel()
+        await c.engine.close()
+
+    run(story)
+
+
+async def _away() -> None:
+    raise StoreError("nobody answers")
 
 
 def test_heartbeats_make_no_revisions() -> None:

@@ -13,7 +13,7 @@ from control_cloud import ADMIN, a_draft, agent_of, later, network_of, port_of, 
 from effort import examples
 from floatway.api.agents.hub import Ahead, Hub, Presence, Stream
 from floatway.control import entities as e
-from floatway.control.decide import ports, reports
+from floatway.control.decide import agents, ports, reports
 from floatway.control.draft import Draft
 from floatway.control.parts import part
 from floatway.model.cloud import Cloud
@@ -275,10 +275,70 @@ def test_a_host_that_is_not_there_is_not_waited_for() -> None:
     async def story() -> None:
         draft, _, _ = two_hosts()
         hub = Hub(draft.model, clock=lambda: 0.0)
-        stream = hub.open("h1", None)
-        assert [presence.host for presence in hub.behind(hub.revision)] == ["h1"]
-        hub.left(stream)
+        for host in HOSTS:
+            stream = hub.open(host, None)
+            assert host in [presence.host for presence in hub.behind(hub.revision)]
+            hub.left(stream)
         assert hub.behind(hub.revision) == []
+
+    run(story)
+
+
+def test_a_server_that_begins_waits_for_hosts_that_were_connected_until_they_have_said_where_they_stand() -> None:
+    async def story() -> None:
+        draft, _, _ = two_hosts()
+        hub = Hub(draft.model, clock=lambda: 5.0)
+        revision = hub.revision
+
+        def late() -> list[str]:
+            return [presence.host for presence in hub.behind(revision)]
+
+        assert late() == list(HOSTS) and hub.behind(revision, ["h2"])
+        waiting = asyncio.ensure_future(hub.reached(revision, 30))
+        stream = hub.open("h1", revision)  # it was sent all that there is
+        assert late() == list(HOSTS)
+        hub.heard("h1", Report(applied=revision - 1, fresh=True))  # and has not made it yet
+        assert late() == list(HOSTS) and not waiting.done()
+        hub.heard("h1", Report(applied=revision))
+        assert late() == ["h2", "h3"]
+        hub.left(stream)
+        hub.open("h1", revision)
+        assert late() == ["h2", "h3"]
+        for host in HOSTS[1:]:
+            hub.open(host, None)
+            hub.heard(host, Report(applied=revision, fresh=True))
+        assert await waiting == []
+
+    run(story)
+
+
+@pytest.mark.parametrize("outage", [0, 100_000])
+def test_who_does_not_come_back_counts_as_down_in_time_however_long_no_server_ran(outage: int) -> None:
+    async def story() -> None:
+        draft, _, _ = two_hosts()
+        heard = min(agents.heard(agent) for agent in draft.all(e.Agent))
+        draft = Draft(draft.model, draft.settings, seconds=heard + 1000)
+        agents.report(draft, {"agent_type": "Open vSwitch agent", "host": "h3"})
+        now = heard + 1000 + outage
+        hub = Hub(draft.model, clock=lambda: now, down_seconds=75.0)
+        assert [presence.host for presence in hub.behind(hub.revision)] == ["h3"]  # the others were down before
+        now += 80
+        assert hub.behind(hub.revision) == []
+
+    run(story)
+
+
+def test_streams_that_are_begun_anew_are_waited_for() -> None:
+    async def story() -> None:
+        draft, _, _ = two_hosts()
+        hub = Hub(draft.model, clock=lambda: 0.0)
+        for host in HOSTS:
+            stream = hub.open(host, None)
+            hub.heard(host, Report(applied=hub.revision, fresh=True))
+            if host == "h3":
+                hub.left(stream)
+        hub.moved(later(draft).model.at(draft.model.revision + 7), None)
+        assert [presence.host for presence in hub.behind(hub.revision)] == ["h1", "h2"]
 
     run(story)
 

@@ -129,7 +129,7 @@ class Hub:
         down_seconds: float = 75.0,
     ) -> None:
         """``clock`` gives seconds since the epoch. ``server`` names this one among several on one store, "" when it is alone; a
-        host elsewhere that none has heard of for ``down_seconds`` is not waited for."""
+        host elsewhere, or one that has yet to come back, of which none has heard for ``down_seconds`` is not waited for."""
         self.server = server
         self._down_seconds = down_seconds
         self.parts = Parts(model)
@@ -143,6 +143,16 @@ class Hub:
         self.observe: Callable[[float], None] = lambda _: None
         """Told how many seconds a host took to apply what concerned it."""
         self._waiting: set[asyncio.Event] = set()
+        self._begun = clock()
+        self._newest = max(map(agents.heard, model.all(e.Agent)), default=0.0)
+        self._awaited: set[str] = set()
+        """Hosts that were connected before this server, or its streams, began, and have yet to come back."""
+        self.in_doubt = asyncio.Event()
+        """Set when other servers' hosts may be behind by what was before this one looked; to be asked, and cleared."""
+        if not server:
+            self._awaited = {agent.host for agent in model.all(e.Agent) if agent.heartbeat_timestamp}
+            for host in sorted(self._awaited):
+                self._concern(self.present(host), model.revision)
         self._read_stands(model)
 
     @property
@@ -220,6 +230,7 @@ class Hub:
     def _restart(self, model: Model) -> None:
         self._models = collections.OrderedDict({model.revision: model})
         self.parts = Parts(model)
+        self._awaited |= {host for host, presence in self.presences.items() if presence.connected}
         for host, presence in self.presences.items():
             self.parts.follow(host)
             self._concern(presence, model.revision)
@@ -232,8 +243,13 @@ class Hub:
         self._wake()
 
     def _read_stands(self, model: Model) -> None:
+        """Where others' hosts stand. What concerned those before now nobody here knows: all of it, then."""
         for stand in model.all(e.HostStand):
             self._read_stand(model, stand.id)
+            presence = self.presences.get(stand.id)
+            if presence is not None and presence.elsewhere:
+                self._concern(presence, model.revision)
+                self.in_doubt.set()
 
     def _read_stand(self, model: Model, host: str) -> None:
         """What another server says of a host, unless we know better."""
@@ -246,6 +262,7 @@ class Hub:
             self._end(host)  # it has begun anew there; our end of a dead wire would stand for minutes
         elif presence.elsewhere:
             presence.applied = stand.applied
+            self._awaited.discard(host)
 
     # --- the agents' side -------------------------------------------------------------------------
 
@@ -265,12 +282,15 @@ class Hub:
         first = between(stood, now, host) if stood is not None else whole(now, host)
         # what became otherwise and the same again meanwhile it is not told of: its word of where it stands will do
         presence.due = {key: min(revision, since or 0) for key, revision in presence.due.items()}
-        if not first.empty:
+        if not presence.followed:
+            presence.behind_since = self.clock()
+        if not presence.followed or not first.empty:  # what it was sent before, by whomever, it need not have made
             self._concern(presence, now.revision)
             _note_due(presence, first)
         self._keep(now)
         presence.connected = presence.followed = True
         presence.elsewhere = ""
+        self._awaited.discard(host)
         presence.heard = self.clock()
         stream = self._streams[host] = Stream(host, first)
         self._wake()
@@ -371,13 +391,22 @@ class Hub:
         return self.behind(revision, hosts)
 
     def follows(self, presence: Presence) -> bool:
-        """Is the host's agent connected to any server, as far as is known here?"""
-        return presence.connected or bool(presence.elsewhere and self._is_alive(presence.host))
+        """Is the host's agent connected to any server, as far as is known here, or expected back?"""
+        kept = presence.elsewhere or presence.host in self._awaited
+        return presence.connected or bool(kept and self._is_alive(presence.host))
+
+    def awaits(self, presence: Presence) -> bool:
+        """Is the host's agent expected back, since it was connected before this server began?"""
+        return presence.host in self._awaited and self.follows(presence)
 
     def _is_alive(self, host: str) -> bool:
-        """Whether any server has heard of the host lately."""
-        since = self.clock() - self._down_seconds
-        return any(agents.heard(agent) >= since for agent in self.parts.model.find(e.Agent, "host", host))
+        """Whether any server has heard of the host lately. While none ran none could: then what counts is when they stopped."""
+        now = self.clock()
+        if now < self._begun + self._down_seconds:
+            now = min(now, self._newest)
+        return any(
+            agents.heard(agent) >= now - self._down_seconds for agent in self.parts.model.find(e.Agent, "host", host)
+        )
 
     async def reached(self, revision: int, timeout: float, hosts: Collection[str] | None = None) -> list[Presence]:
         """Wait until no host is behind; those that still are after ``timeout`` seconds."""

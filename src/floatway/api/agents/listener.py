@@ -85,7 +85,7 @@ class Listener:
         """Of the hosts that are connected."""
         self._handshakes: Handshakes | None = None
         self._allowances: dict[str, Allowance] = {}
-        self._beat: asyncio.Task[None] | None = None
+        self._duties: list[asyncio.Task[None]] = []
 
     async def start(self, tls: ssl.SSLContext | None = None) -> None:
         """Listen where the configuration says.
@@ -109,7 +109,10 @@ class Listener:
             self._servers.append(
                 await asyncio.start_unix_server(self._connected, self._config.socket, limit=_UNREAD_BYTES, backlog=1024)
             )
-        self._beat = asyncio.create_task(self._reports.beat(), name="heartbeats")
+        self._duties = [
+            asyncio.create_task(self._reports.beat(), name="heartbeats"),
+            asyncio.create_task(self._reports.ask(), name="ask"),
+        ]
 
     def _protocol(self) -> asyncio.Protocol:
         reader = asyncio.StreamReader(limit=_UNREAD_BYTES)
@@ -133,7 +136,7 @@ class Listener:
             server.close()
         if self._handshakes is not None:
             await self._handshakes.close()
-        tasks = [*self._connections, *([self._beat] if self._beat else [])]
+        tasks = [*self._connections, *self._duties]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

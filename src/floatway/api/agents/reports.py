@@ -27,6 +27,7 @@ __all__ = ["Reports"]
 
 _KINDS: Final[dict[str, type[e.Entity]]] = {"ports": e.Port, "floating_ips": e.FloatingIp, "routers": e.Router}
 _AT_ONCE: Final = 20
+_AGAIN: Final = 1.0
 _PARTS_OF_SILENCE: Final = 3
 """Heartbeats are written so many times in the silence after which an agent counts as down."""
 
@@ -79,7 +80,19 @@ class Reports:
         known = model.get(e.HostStand, presence.host)
         if known is None or known.server != self._hub.server:
             return True
-        return known.applied < min(applied, presence.concerned)
+        return known.applied < min(applied, max(presence.concerned, known.asked))
+
+    async def ask(self) -> None:
+        """Whenever the hub is in doubt, have other servers say where their hosts stand; until cancelled."""
+        hub = self._hub
+        while True:
+            await hub.in_doubt.wait()
+            hub.in_doubt.clear()
+            try:
+                await self._engine.write(functools.partial(reports.ask, server=hub.server, revision=hub.revision))
+            except ApiError:  # the store is away
+                hub.in_doubt.set()
+                await asyncio.sleep(_AGAIN)
 
     async def left(self, host: str) -> None:
         """Tell other servers that the host is not here any more."""

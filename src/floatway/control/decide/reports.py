@@ -17,7 +17,7 @@ from floatway.control.errors import bad_request
 from floatway.model.resources import Host
 from floatway.model.stream import Report, State, Status
 
-__all__ = ["TYPES", "describe", "seen", "stands", "take"]
+__all__ = ["TYPES", "ask", "describe", "seen", "stands", "take"]
 
 TYPES: Final = {
     "Open vSwitch agent": "neutron-openvswitch-agent",
@@ -108,6 +108,13 @@ def stands(draft: Draft, host: str, server: str, applied: int) -> None:
     """Tell other servers where the host stands. An empty ``server``: it has left ``applied`` behind and is nowhere."""
     known = draft.get(e.HostStand, host) or e.HostStand(id=host)
     draft.put(msgspec.structs.replace(known, server=server, applied=applied))
+
+
+def ask(draft: Draft, server: str, revision: int) -> None:
+    """Have other servers than this tell of each of their hosts when it has all up to ``revision``, whether that concerns it or not."""
+    for stand in draft.all(e.HostStand):
+        if stand.server not in {"", server} and max(stand.applied, stand.asked) < revision:
+            draft.put(msgspec.structs.replace(stand, asked=revision))
 
 
 def seen(draft: Draft, hosts: list[str]) -> None:
