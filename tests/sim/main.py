@@ -75,7 +75,8 @@ def main() -> int:
         }
         print(json.dumps(told | {"digest": digest.hexdigest(), "seconds": seconds}))
     else:
-        told = f"{asked.runs} runs, up to {hosts} hosts, {commits} commits, {waited} waits, {virtual / 3600:.1f} h of the cloud's time in {seconds:.0f} s"
+        hours = f"{virtual / 3600:.1f} h of the cloud's time in {seconds:.0f} s"
+        told = f"{asked.runs} runs, up to {hosts} hosts, {commits} commits, {waited} waits, {hours}"
         print(f"{told}: {f'{len(failed)} failed' if failed else 'all came to rest as they should'}")
     return 1 if failed else 0
 
