@@ -24,7 +24,7 @@ from floatway.agent.status import truth
 from floatway.agent.work import Done, Worker
 from floatway.api.agents.hub import Ahead, Hub
 from floatway.api.agents.reports import Reports
-from floatway.api.engine import Engine, applied
+from floatway.api.engine import Engine
 from floatway.compile import names
 from floatway.compile.allocations import allocate, recover
 from floatway.compile.host import compile_host
@@ -32,7 +32,7 @@ from floatway.control import entities as e
 from floatway.control.errors import ApiError
 from floatway.control.parts import part
 from floatway.control.settings import Settings
-from floatway.control.snapshot import Model, built
+from floatway.control.snapshot import Model
 from floatway.host.plan import plan
 from floatway.host.records import Chain, Flow, Ipset, Neighbour, Record, Route, Rule
 from floatway.host.records import Link as Device
@@ -300,17 +300,17 @@ class World:
         await server.start()
         self.server = server
         if self.acknowledged:  # by one that was killed
-            self.wait(server, self.acknowledged[-1].revision)
+            self.wait(server, self.acknowledged[-1])
 
-    def wait(self, server: Server, revision: int) -> None:
-        """A client waits until ``revision`` is applied."""
-        task = asyncio.create_task(self._waits(server, revision))
+    def wait(self, server: Server, told: Model) -> None:
+        """A client waits until what it was told is applied."""
+        task = asyncio.create_task(self._waits(server, told))
         self.waiters.add(task)
         task.add_done_callback(self.waiters.discard)
 
-    async def _waits(self, server: Server, revision: int) -> None:
+    async def _waits(self, server: Server, told: Model) -> None:
         assert server.hub is not None
-        late = await server.hub.reached(revision, 600.0)
+        late = await server.hub.reached(told.revision, 600.0)
         if server.dead or late:
             return
         self.barriers += 1
@@ -321,17 +321,14 @@ class World:
                 continue  # nobody there, or one that is new: what is on the host the one before it had told of
             left = presence is not None and presence.followed and not presence.connected
             never_came = not server.engine.model.has(e.Agent, "host", machine.name)
-            if not left and not never_came and not self._has(machine, worker, revision):
-                self.untrue.append(f"{machine.name} has not applied {revision}, which was said to be applied")
+            if not left and not never_came and not self._has(machine, worker, told):
+                self.untrue.append(f"{machine.name} has not applied {told.revision}, which was said to be applied")
 
-    def _has(self, machine: Machine, worker: Worker, revision: int) -> bool:
+    def _has(self, machine: Machine, worker: Worker, told: Model) -> bool:
         assert worker.truth is not None
-        if worker.truth.applied >= revision:
+        if worker.truth.applied >= told.revision:
             return True
-        model = built((), 0)
-        for commit in self.store.commits[:revision]:
-            model = applied(model, commit)
-        mine = put(part(model, machine.name), machine.config.as_host)
+        mine = put(part(told, machine.name), machine.config.as_host)
         return worker._made is not None and put(worker._made, machine.config.as_host) == mine
 
     async def ask(self, rule: Callable[[Any], Any]) -> None:
@@ -345,7 +342,7 @@ class World:
             return
         if not server.dead:
             self.acknowledged.append(written.model)
-            self.wait(server, written.model.revision)
+            self.wait(server, written.model)
 
     async def settle(self, seconds: float = 600.0) -> None:
         """No faults any more: wait until everybody has done everything."""
