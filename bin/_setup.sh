@@ -1,7 +1,7 @@
 # Sourced by the commands beside it: brings this checkout to where they can run, and says what it does.
 #
 #   need_root COMMAND       end with a word on sudo unless root
-#   setup_packages          Debian packages, by the commands they bring; only what is missing
+#   setup_packages          Debian packages, by what they bring; only what is missing
 #   setup_python            .venv from requirements.lock; a copy of the lock inside it is the stamp
 #
 # Both setup functions cost a few milliseconds when there is nothing to do.
@@ -46,14 +46,23 @@ PACKAGES=(
     etcd:etcd-server
 )
 
+# A file that proves a package without commands (a pattern: libraries are in a directory of their architecture), and the package.
+FILES=(
+    # iptables-save prints a protocol's name where this file has one, and a plan compares what it prints
+    /etc/protocols:netbase
+    # ovs-vswitchd's userspace datapath spends a third of its time in glibc's malloc (src/floatway/lab/ovs.py)
+    '/usr/lib/*/libjemalloc.so.2:libjemalloc2'
+)
+
 missing_packages() {
     local pair
     {
         for pair in "${PACKAGES[@]}"; do
             command -v "${pair%%:*}" >/dev/null || echo "${pair#*:}"
         done
-        # iptables-save prints a protocol's name where this file has one, and a plan compares what it prints
-        [[ -e /etc/protocols ]] || echo netbase
+        for pair in "${FILES[@]}"; do
+            compgen -G "${pair%%:*}" >/dev/null || echo "${pair#*:}"
+        done
     } | sort -u
 }
 
@@ -97,7 +106,7 @@ setup_packages() {
         systemctl disable --quiet etcd.service 2>/dev/null || true
     fi
     mapfile -t wanted < <(missing_packages)
-    [[ ${#wanted[@]} -eq 0 ]] || fail "installed, yet their commands are not there: ${wanted[*]}"
+    [[ ${#wanted[@]} -eq 0 ]] || fail "installed, yet what they bring is not there: ${wanted[*]}"
 }
 
 # The first Python that is new enough. Debian's own comes first: it is there tomorrow too.

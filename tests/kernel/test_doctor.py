@@ -10,10 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from floatway.agent import features
+from floatway.agent import doctor, features
 from floatway.agent.config import AgentConfig
 from floatway.agent.doctor import Finding, examine
 from floatway.agent.link import LinkError, Refused
+from kernel.support import kill_vswitchd, sh, start_ovs, start_vswitchd
 
 pytestmark = pytest.mark.kernel
 
@@ -95,3 +96,19 @@ def test_without_root_only_what_can_be_seen_is_said(tmp_path: Path, monkeypatch:
     found = told(with_key(tmp_path), LinkError("nobody answers"))
     assert found["root"].remedy == "sudo floatway doctor"
     assert not {"open-vswitch", "host", "tunnel", "kernel"} & found.keys(), "what is not seen is not said to be absent"
+
+
+def test_many_ports_on_the_userspace_datapath_are_a_reason_for_another_allocator(tmp_path: Path) -> None:
+    start_ovs()
+    ports = " -- ".join(f"add-port br0 p{n} -- set interface p{n} type=internal" for n in range(doctor.MANY_PORTS + 1))
+    sh(f"ovs-vsctl add-br br0 -- set bridge br0 datapath_type=netdev -- {ports}")
+    remark = told(with_key(tmp_path), LinkError("nobody answers"))["allocator"]
+    assert (remark.verdict, remark.said[:9]) == ("warn", "101 ports")
+    drop_in = tmp_path / "ovs-vswitchd.service.d" / "jemalloc.conf"
+    install = remark.remedy.partition("&& ")[2].partition(" && systemctl")[0]
+    sh(install.replace("/etc/systemd/system/ovs-vswitchd.service.d", str(drop_in.parent)))
+    (setting,) = [line for line in drop_in.read_text().splitlines() if line != "[Service]"]
+    kill_vswitchd()
+    os.environ.update([setting.removeprefix("Environment=").split("=")])
+    start_vswitchd()
+    assert "allocator" not in told(with_key(tmp_path), LinkError("nobody answers"))

@@ -88,6 +88,8 @@ def test_a_killed_daemon_is_started_again(cloud: Cloud, daemon: str) -> None:
     assert not lab.status(NAME).healthy
     raised = lab.up(cloud, name=NAME)
     assert ovs.running(raised.nodes[HOST])
+    _, mapped = Sh(raised).run(HOST, "cat /proc/$(cat /run/openvswitch/ovs-vswitchd.pid)/maps")
+    assert ("libjemalloc" in mapped) == (ovs.datapath() == "netdev"), "bin/_setup.sh installs it"
     assert works(raised)
 
 

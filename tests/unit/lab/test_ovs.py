@@ -1,4 +1,4 @@
-"""Starting a daemon whose predecessor is not quite dead."""
+"""Starting a daemon: when its predecessor is not quite dead, and with what."""
 
 import fcntl
 import os
@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from floatway.lab.ovs import wait_for_release
+from floatway.lab.ovs import preloaded, wait_for_release
 
 HOLDER = "import fcntl, sys; f = open(sys.argv[1], 'r+b'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
 
@@ -36,3 +36,12 @@ def test_a_dying_process_is_waited_for_until_its_lock_is_free(tmp_path: Path) ->
 
 def test_without_a_predecessor_there_is_nothing_to_wait_for(tmp_path: Path) -> None:
     wait_for_release(tmp_path / "none.pid")
+
+
+def test_only_the_userspace_datapath_gets_an_allocator_and_it_is_one() -> None:
+    assert preloaded("system") == {}
+    for library in preloaded("netdev").values():
+        ran = subprocess.run(
+            ["/bin/cat", "/proc/self/maps"], env=preloaded("netdev"), capture_output=True, text=True, check=True
+        )
+        assert library in ran.stdout and not ran.stderr
