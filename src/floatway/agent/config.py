@@ -59,7 +59,9 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = ""
     pins: Annotated[Pins, Meta(description="Numbers and MACs to use where the host has none yet.")] = Pins()
     availability_zone: Annotated[str, Meta(description="The zone that this host is in.")] = "nova"
-    lock_file: Annotated[str, Meta(description="Held by the one agent of this host.")] = "/run/floatway/agent.lock"
+    lock_file: Annotated[str, Meta(description="Held by the one agent of this host.")] = (
+        "/run/floatway-agent/agent.lock"
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="What is told.")] = "info"
     log_format: Annotated[Literal["json", "console"], Meta(description="For machines or for a person.")] = "json"
 

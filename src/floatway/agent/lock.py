@@ -1,7 +1,7 @@
 """One agent a host, whatever happens: two would undo each other's work for ever.
 
-flock on /run/floatway/agent.lock     says who it is; goes with the process, however that ends
-@floatway-agent                       a socket without a file, one per network namespace: holds even if the lock is deleted
+flock on /run/floatway-agent/agent.lock     says who it is; goes with the process, however that ends
+@floatway-agent                             a socket without a file, one per network namespace: holds even if the lock is deleted
 """
 
 import contextlib

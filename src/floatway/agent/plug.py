@@ -125,7 +125,9 @@ def plug(
                 port = api.call("PUT", f"/v2.0/ports/{port['id']}", {"port": now})["port"]
             if port["binding:vif_type"] == "binding_failed":
                 raise PlugError(
-                    f"no agent of host {host} can take the port", "is one running there? floatway agent status"
+                    f"no agent of host {host} can take the port",
+                    "is one running there? floatway agent status\n"
+                    "does it carry the network? tunnel_ip or bridge_mappings in its agent.toml",
                 )
             if not complete:
                 undo.callback(_remove, tap)
