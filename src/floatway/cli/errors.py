@@ -39,13 +39,23 @@ class BadInput(Complaint):
     exit_code = 2
 
 
+def misuse(error: click.ClickException) -> click.ClickException:
+    """Click's own complaint about how a command was called, told as ours; what is ours, or is the help, as it is."""
+    if isinstance(error, Complaint | click.exceptions.NoArgsIsHelpError):
+        return error
+    said = error.format_message().rstrip(".")
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    mend = f"{context.get_usage().replace('Usage:', 'usage:', 1)}\n{context.command_path} --help" if context else ""
+    return BadInput(said[:1].lower() + said[1:], mend=mend)
+
+
 def complaint(error: Exception) -> Complaint | None:
     """The complaint for an error that one of our borders raised; None for a programming error (let it show its traceback)."""
     if isinstance(error, (ImportError, NameError, AssertionError)):
         return None
     from floatway.agent.reconcile import ReconcileError
     from floatway.compile.allocations import AllocationError
-    from floatway.lab.errors import LabError
+    from floatway.lab.errors import BadRequestError, LabError
     from floatway.linux.errors import LinuxError, StepFailed
     from floatway.model.load import CloudError
     from floatway.store.base import StoreError
@@ -54,6 +64,8 @@ def complaint(error: Exception) -> Complaint | None:
     match error:
         case CloudError():
             return BadInput("the cloud is not valid, nothing was changed", where=str(error))
+        case BadRequestError():
+            return BadInput(str(error))
         case TraceError():
             what, *more = str(error).split("; ")
             return BadInput(what, where="\n".join(more))

@@ -6,11 +6,11 @@ interpreter and click, nothing else.
 
 import importlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
-from floatway.cli.errors import BadInput, complaint
+from floatway.cli.errors import BadInput, complaint, misuse
 
 
 class Lazy(NamedTuple):
@@ -54,12 +54,23 @@ class LazyGroup(click.Group):
         except click.UsageError as error:
             raise unknown_command(ctx, args[0], self.list_commands(ctx)) from error
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Click's own, with a wrong option before any command told as we tell it."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.ClickException as error:
+            raise misuse(error) from error
+
     def invoke(self, ctx: click.Context) -> object:
         """Run, and tell what went wrong in the user's words."""
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.Abort, click.exceptions.Exit):
+        except (click.Abort, click.exceptions.Exit):
             raise
+        except click.ClickException as error:
+            raise misuse(error) from error
         except Exception as error:
             if (told := complaint(error)) is None:
                 raise

@@ -95,7 +95,8 @@ def trace(  # one parameter per option
     differs = None
     if running.server is None or running.server.alive:
         cloud = lab.cloud_of(lab_name)
-        differs, walked = intent.of_walk(cloud, world, walked), intent.with_names(cloud, walked)
+        differs = intent.of_walk(cloud, world, walked)
+        walked = intent.with_names(cloud, walked, differs)
     probed = probe(running, world, walked) if probing else None
     good = (walked.forward.ok if no_reply else walked.ok) and (probed is None or probed.agrees)
     if no_reply:

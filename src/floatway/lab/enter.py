@@ -15,7 +15,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 import msgspec
 
-from floatway.lab.errors import LabError
+from floatway.lab.errors import BadRequestError, LabError
 from floatway.lab.node import ALL, CLONE_NEWNET, Node, die_with_parent, setns
 
 P = ParamSpec("P")
@@ -116,7 +116,7 @@ def into_netns(name: str) -> None:
         fd = os.open(f"/run/netns/{name}", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         known = ", ".join(sorted(entry.name for entry in Path("/run/netns").iterdir())) or "none"
-        raise LabError(f"there is no namespace {name} here; there are: {known}") from None
+        raise BadRequestError(f"there is no namespace {name} here; there are: {known}") from None
     try:
         setns(fd, CLONE_NEWNET)
     finally:

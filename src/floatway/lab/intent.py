@@ -68,10 +68,27 @@ def differences(cloud: Cloud, host: str, observed: HostState) -> tuple[Differenc
     return tuple(found)
 
 
-def with_names(cloud: Cloud, walk: Walk) -> Walk:
-    """The walk whose repairs name the port that the packet failed at and its security group, where the cloud knows them."""
-    reply = _repairable(cloud, walk.reply) if walk.reply else None
-    return msgspec.structs.replace(walk, forward=_repairable(cloud, walk.forward), reply=reply)
+def with_names(cloud: Cloud, walk: Walk, differs: Iterable[Difference] = ()) -> Walk:
+    """The walk whose repairs name the port that the packet failed at and its security group, where the cloud knows them, and are
+    the very commands of what differs, where a repair leaves a choice."""
+    commands_ = [command for one in differs for command in one.commands]
+
+    def mended(trace: Trace) -> Trace:
+        return _exact(commands_, _repairable(cloud, trace))
+
+    return msgspec.structs.replace(walk, forward=mended(walk.forward), reply=mended(walk.reply) if walk.reply else None)
+
+
+_ANY_PRIORITY = re.compile(r"ip netns exec (\S+) ip rule add (from \S+ lookup \d+) priority \d+…\d+")
+
+
+def _exact(differing: Iterable[str], trace: Trace) -> Trace:
+    """Any priority of a floating IP's rule works; the one that the host is to have is what the agent would not replace."""
+    if choice := _ANY_PRIORITY.fullmatch(trace.repair):
+        for command in differing:
+            if command.startswith(f"ip -n {choice[1]} rule add ") and command.endswith(f" {choice[2]}"):
+                return msgspec.structs.replace(trace, repair=command)
+    return trace
 
 
 def _repairable(cloud: Cloud, trace: Trace) -> Trace:

@@ -22,7 +22,7 @@ from floatway.agent.reconcile import Executor, Outcome, reconcile
 from floatway.compile import names
 from floatway.lab import clouds_yaml, enter, machines, node, ovs, prerequisites, served
 from floatway.lab.compute import control
-from floatway.lab.errors import LabError
+from floatway.lab.errors import BadRequestError, LabError
 from floatway.lab.node import Node, Role
 from floatway.linux.connection import HostConnection
 from floatway.model.cloud import Cloud
@@ -143,7 +143,7 @@ def load(name: str = "default") -> Lab:
     _check_name(name)
     lab = _read(name)
     if lab is None:
-        raise LabError(
+        raise BadRequestError(
             f"there is no lab {name!r}; raise it with: floatway lab up"
             + (f" --lab {name}" if name != "default" else "")
         )
@@ -229,14 +229,14 @@ def status(name: str = "default") -> LabStatus:
 def _check_name(name: str) -> None:
     """A lab's name becomes directories', which are removed with all that is in them."""
     if not name or not all(character.isalnum() or character in "-_." for character in name) or name.startswith("."):
-        raise LabError(f"{name!r} is not a name for a lab: letters, digits, dash and underscore")
+        raise BadRequestError(f"{name!r} is not a name for a lab: letters, digits, dash and underscore")
 
 
 def _check(cloud: Cloud, name: str) -> None:
     _check_name(name)
     machines.check_names(cloud)
     if not machines.compute_hosts(cloud):
-        raise LabError("the cloud has no instance on any host: there is nothing to raise")
+        raise BadRequestError("the cloud has no instance on any host: there is nothing to raise")
 
 
 def _converge(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from floatway.compile import names
 from floatway.lab import enter, fabric, ovs
-from floatway.lab.errors import LabError
+from floatway.lab.errors import BadRequestError
 from floatway.lab.node import Node
 from floatway.model.cloud import Cloud
 from floatway.model.resources import Host, Network, Port, Server, Subnet
@@ -156,4 +156,4 @@ def check_names(cloud: Cloud) -> None:
         *((node_name(server), f"instance {server.id}") for server in cloud.servers.values()),
     ]:
         if (other := taken.setdefault(name, what)) != what:
-            raise LabError(f"{what} and {other} would both be the machine {name!r}; give one another name")
+            raise BadRequestError(f"{what} and {other} would both be the machine {name!r}; give one another name")

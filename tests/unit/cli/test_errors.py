@@ -196,6 +196,40 @@ def test_a_labs_name_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(prerequisites, "require", lambda: None)
     result = run("lab", verb, "--lab", name)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "is not a name for a lab" in result.output
     assert kept.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("argv", "said", "usage"),
+    [
+        (["--nope"], "no such option '--nope'", "floatway [OPTIONS] COMMAND"),
+        (["lab", "--nope"], "no such option '--nope'", "floatway lab [OPTIONS] COMMAND"),
+        (["lab", "up", "--plian"], "no such option '--plian'", "floatway lab up [OPTIONS]"),
+        (["lab", "exec"], "missing argument 'HOST'", "floatway lab exec [OPTIONS] HOST"),
+        (["lab", "exec", "--nope", "--", "true"], "no such option '--nope'", "floatway lab exec [OPTIONS] HOST"),
+        (["agent", "token"], "missing argument 'HOST'", "floatway agent token [OPTIONS] HOST"),
+        (["trace", "--sport", "many"], "invalid value for '--sport'", "floatway trace [OPTIONS]"),
+    ],
+)
+def test_a_wrong_call_is_told_as_any_other_error(argv: list[str], said: str, usage: str) -> None:
+    result = CliRunner().invoke(cli, argv, prog_name="floatway")
+    first, *more = result.output.splitlines()
+    assert result.exit_code == 2
+    assert first.startswith(f"error: {said}")
+    assert any(line.startswith(f"  usage: {usage}") for line in more), more
+    assert f"  {usage.partition(' [')[0]} --help" in more
+    assert "Error:" not in result.output
+
+
+def test_a_command_that_takes_a_command_shows_its_help() -> None:
+    assert CliRunner().invoke(cli, ["lab"], prog_name="floatway").output.startswith("Usage: floatway lab")
+
+
+@pytest.mark.parametrize("argv", [["lab", "status"], ["lab", "plan"], ["lab", "exec", "test", "--", "true"]])
+@pytest.mark.parametrize("name", ["there-is-no-such-lab", "../etc"])
+def test_a_wrong_lab_is_bad_input(monkeypatch: pytest.MonkeyPatch, argv: list[str], name: str) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    result = run(*argv[:2], "--lab", name, *argv[2:])
+    assert (result.exit_code, result.output.startswith("error: ")) == (2, True)

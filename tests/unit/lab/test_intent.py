@@ -1,4 +1,4 @@
-"""Who is meant by a port of the API: the machine that has it, and the port's own address where the machine has several."""
+"""What the cloud knows that a trace does not: who is meant by a port of the API, and the very command that mends."""
 
 import pytest
 
@@ -6,6 +6,9 @@ from floatway.lab import api, intent
 from floatway.lab.lab import Lab
 from floatway.lab.node import Node
 from floatway.lab.served import Server
+from floatway.model.cloud import Cloud
+from floatway.net.packet import Packet
+from floatway.trace.result import Disposition, Trace, Walk
 from floatway.trace.world import Endpoint, Wire
 
 
@@ -33,3 +36,22 @@ def test_a_port_by_name(monkeypatch: pytest.MonkeyPatch, devices: list[str], dev
 
     monkeypatch.setattr(api, "ask", ask)
     assert intent.meant(a_lab(*devices), ["more", "vm", None]) == {"more": expected}
+
+
+def failed(repair: str) -> Trace:
+    packet = Packet(src_mac="fa:16:3e:00:00:01", dst_mac="fa:16:3e:00:00:02")
+    return Trace(packet=packet, hops=(), disposition=Disposition.EXITS_NETWORK, reason="", repair=repair)
+
+
+def test_a_repair_that_leaves_a_choice_becomes_what_the_cloud_wants() -> None:
+    differs = [
+        intent.Difference("h1", "floating_ip 1", ("ip -n qrouter-1 rule add priority 40000 from 10.0.0.9 lookup 16",)),
+        intent.Difference("h1", "floating_ip 2", ("ip -n qrouter-2 rule add priority 50000 from 10.0.0.9 lookup 16",)),
+    ]
+    open_ = "ip netns exec qrouter-2 ip rule add from 10.0.0.9 lookup 16 priority 32768…72767"
+    other = open_.replace("10.0.0.9", "10.0.0.99")
+    walk = Walk(source="vm", target="out", forward=failed(open_), reply=failed(other))
+    named = intent.with_names(Cloud(), walk, differs)
+    assert named.forward.repair == "ip -n qrouter-2 rule add priority 50000 from 10.0.0.9 lookup 16"
+    assert named.reply is not None and named.reply.repair == other
+    assert intent.with_names(Cloud(), walk).forward.repair == open_
