@@ -18,7 +18,7 @@ import pytest
 
 from api.processes import plain_environment
 from api.test_openstack_client import Client
-from floatway.lab import lab
+from floatway.lab import lab, node
 from floatway.lab.api import wait_until
 from floatway.lab.compute import control
 from floatway.lab.served import VAR
@@ -144,6 +144,21 @@ def test_raised_again_what_died_is_back_and_the_rest_is_as_it_was(cloud: Cloud) 
     assert cloud.sh.ping("outside", FLOATING)
     assert cloud.sh.ping("kept", "172.12.10.1")
     cloud.do("server delete kept")
+
+
+def test_instances_outlive_the_machines_of_a_host_that_died(cloud: Cloud) -> None:
+    for name in ("kept", "off"):
+        cloud.openstack(f"server create --flavor m1.tiny --image namespace --network selfservice2 {name}")
+    cloud.do("server stop off")
+    host = lab.load(NAME).nodes["cy2-compute02"]
+    node.kill(host.pid)
+    lab.up(None, name=NAME)
+    shown = {one["Name"]: one["Status"] for one in cloud.openstack("server list")}
+    assert shown == {"test": "ACTIVE", "kept": "ACTIVE", "off": "SHUTOFF"}
+    assert cloud.sh.ping("kept", "172.12.10.1") and cloud.sh.ping("outside", FLOATING)
+    cloud.do("server start off")
+    assert cloud.sh.ping("off", "172.12.10.1")
+    cloud.do("server delete kept off")
 
 
 def test_the_page_as_it_stands(cloud: Cloud) -> None:

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from floatway.lab import enter, lab
+from floatway.lab import enter, lab, node
 from floatway.lab.api import RefusedError, wait_applied, wait_until
 from floatway.lab.served import VAR
 from floatway.model.cloud import Cloud
 from floatway.model.load import load_cloud
-from lab.support import REFERENCE, Told, lab_name
+from lab.support import REFERENCE, Sh, Told, lab_name
 
 pytestmark = pytest.mark.lab
 
@@ -223,6 +223,22 @@ def test_a_killed_server_is_no_outage_and_forgets_nothing(served: Served) -> Non
     assert served.ask("GET", f"floatingips/{made['id']}")["floatingip"]["port_id"] == PORT_2
     wait_applied(served.url)
     assert served.inwards(made["floating_ip_address"])
+    served.change("DELETE", f"floatingips/{made['id']}")
+
+
+@pytest.mark.parametrize("victims", [[HOST], ["fabric", "server"]], ids="-".join)
+def test_a_dead_machine_takes_nothing_along_that_the_api_was_told(served: Served, victims: list[str]) -> None:
+    body = {"floatingip": {"floating_network_id": EXTERNAL, "port_id": PORT_2}}
+    made = served.ask("POST", "floatingips", body)["floatingip"]
+    raised = lab.load(NAME)
+    assert raised.server is not None
+    pids = {"fabric": raised.fabric.pid, "server": raised.server.pid, HOST: raised.nodes[HOST].pid}
+    for victim in victims:
+        node.kill(pids[victim])
+    served.lab = lab.up(None, name=NAME)
+    served.sh = Sh(served.lab)
+    assert served.status("port", PORT_2) == served.status("floatingip", made["id"]) == "ACTIVE"
+    assert served.inwards(made["floating_ip_address"]) and served.inwards() and served.flows("second", TEST)
     served.change("DELETE", f"floatingips/{made['id']}")
 
 

@@ -72,8 +72,8 @@ Examples:
 @click.option("--plain", is_flag=True, help="No server and no agents: nothing repairs what you break.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 def up(file: Path | None, example: str | None, lab_name: str, plain: bool, quiet: bool) -> None:
-    """Raise the cloud in FILE or an example. Without either: what has died of a lab that was up comes up again, and else the
-    reference cloud. Ends when every host is as the cloud wants it.
+    """Raise the cloud in FILE or an example. Without either: what has died of a lab that was up comes up again, with all that its
+    API was told, and else the reference cloud. Ends when every host is as the cloud wants it.
 
     A server speaks the Networking API, and each host has its agent: what an OpenStack client changes, packets obey. With --plain
     the hosts are made once, and what is broken by hand stays broken until "floatway lab apply".

@@ -84,7 +84,7 @@ def up(
     cloud: Cloud | None, *, name: str = "default", progress: Progress = lambda _: None, with_server: bool = False
 ) -> Lab:
     """Raise the cloud, with a server and agents if asked for; what of it is up already stays up, what has died is made again.
-    None: the cloud that the lab was last given, and whatever its API was told since stays, if no machine has died.
+    None: the cloud that the lab was last given. Whatever its API was told since stays, and so do instances made by it.
     Raises LabError, StepFailed, ReconcileError."""
     progress("checking what the lab needs")
     prerequisites.require()
@@ -92,16 +92,18 @@ def up(
     _check(cloud, name)
     with _locked():
         known = _read(name)
-        if known is not None and not all(one.alive for one in (*known.nodes.values(), known.fabric)):
-            progress("a machine of the lab has died; making all anew")
-            _down(name)
+        anew = known is not None and not all(one.alive for one in (*known.nodes.values(), known.fabric))
+        if anew:
+            progress("a machine of the lab has died; making all of them anew")
+        if known is not None and anew and known.server is not None:
+            known = _bare(known)
+        elif known is None or anew:
+            _down(name)  # or machines of a lab that never got as far as its state file
             known = None
-        elif known is None:
-            _down(name)  # machines of a lab that never got as far as its state file
         lab = known or Lab(name=name, nodes={}, fabric=node.create(name, FABRIC, "fabric"))
         _write(lab)
         if with_server or lab.server is not None:
-            return _serve(lab, cloud, progress, tell=not again or known is None or lab.server is None)
+            return _serve(lab, cloud, progress, tell=not again or known is None or lab.server is None, anew=anew)
         return _converge(lab, cloud, progress)[0]
 
 
@@ -253,9 +255,10 @@ def _converge(
     return lab, outcomes
 
 
-def _serve(lab: Lab, cloud: Cloud, progress: Progress, *, tell: bool = True) -> Lab:
+def _serve(lab: Lab, cloud: Cloud, progress: Progress, *, tell: bool = True, anew: bool = False) -> Lab:
     """Machines as in a plain lab; the hosts' state is the agents' work, instances the compute endpoint's, the cloud the server's.
-    Without ``tell`` the cloud is what the server has been told already."""
+    Without ``tell`` the cloud is what the server has been told already. ``anew``: it still takes ports for ACTIVE that were plugged
+    into machines before these."""
     try:
         before = msgspec.json.decode((BASE / lab.name / "cloud.json").read_bytes(), type=Cloud)
     except FileNotFoundError:
@@ -273,6 +276,9 @@ def _serve(lab: Lab, cloud: Cloud, progress: Progress, *, tell: bool = True) -> 
     for host in machines.compute_hosts(cloud):
         progress(f"host {host.name}: its agent")
         served.start_agent(lab.name, server, lab.nodes[host.name], realised.hosts[host.name])
+    hosts = {host.name for host in machines.compute_hosts(cloud)}
+    if anew:
+        served.wait_followed(server, hosts)
     directory = served.VAR / lab.name / control.DIRECTORY
     compute = control.start(lab.name, directory, api=server.url, known=lab.compute)
     lab = msgspec.structs.replace(lab, compute=compute)
@@ -280,13 +286,16 @@ def _serve(lab: Lab, cloud: Cloud, progress: Progress, *, tell: bool = True) -> 
     if tell:
         progress(f"the cloud, told to {server.url}")
         served.load(server, realised, before)
-        for one in cloud.servers.values():
-            progress(f"instance {machines.node_name(one)}")
-        control.tell(compute.url, cloud.servers.values(), before.servers.keys() - cloud.servers.keys())
     else:
         progress(f"the cloud is what {server.url} was told")
+    gone = before.servers.keys() - cloud.servers.keys() if tell else set()
+    wanted = control.running(directory) | (cloud.servers if tell else {})
+    for one in wanted.values():
+        if one.id not in gone:
+            progress(f"instance {machines.node_name(one)}")
+    control.tell(compute.url, (one for one in wanted.values() if one.id not in gone), gone)
     control.settled(compute.url)
-    served.wait_followed(server, {host.name for host in machines.compute_hosts(cloud)})
+    served.wait_followed(server, hosts)
     if tell:
         served.wait_active(server, cloud)
     said = clouds_yaml.write(lab.name, server, control.overrides(compute.url))
@@ -415,14 +424,25 @@ def _down(name: str) -> None:
     control.stop(served.VAR / name / control.DIRECTORY)
     served.stop(name)
     clouds_yaml.remove(name)
+    _end_machines(name)
+    shutil.rmtree(BASE / name, ignore_errors=True)
+    shutil.rmtree(served.VAR / name, ignore_errors=True)
+    for directory in (BASE, BASE.parent, served.VAR, served.VAR.parent):
+        with suppress(OSError):  # another lab is in there
+            directory.rmdir()
+
+
+def _bare(lab: Lab) -> Lab:
+    """The lab without its machines: its server and all that it was told stay, and what the compute endpoint knows of instances."""
+    control.stop(served.VAR / lab.name / control.DIRECTORY)  # else it would take them all for switched off
+    _end_machines(lab.name)
+    return msgspec.structs.replace(lab, nodes={}, fabric=node.create(lab.name, FABRIC, "fabric"), wires=())
+
+
+def _end_machines(name: str) -> None:
     deadline = time.monotonic() + 30
     while pids := list(node.inits(name)):
         if time.monotonic() > deadline:
             raise LabError(f"processes of the lab do not die: {pids}")
         for pid in pids:
             node.kill(pid)
-    shutil.rmtree(BASE / name, ignore_errors=True)
-    shutil.rmtree(served.VAR / name, ignore_errors=True)
-    for directory in (BASE, BASE.parent, served.VAR, served.VAR.parent):
-        with suppress(OSError):  # another lab is in there
-            directory.rmdir()

@@ -20,7 +20,7 @@ from floatway.model.resources import Server
 from floatway.trace.world import Endpoint, Wire
 
 __all__ = [
-    "DIRECTORY", "command", "instances", "nodes", "overrides", "servers", "settled", "start", "stop", "tell", "wires",
+    "DIRECTORY", "command", "instances", "nodes", "overrides", "running", "servers", "settled", "start", "stop", "tell", "wires",
 ]  # fmt: skip
 
 DIRECTORY = "compute"
@@ -141,6 +141,12 @@ def servers(directory: Path) -> dict[str, Server]:
         one.id: Server(id=one.id, name=one.name, project_id=one.project_id, host=one.host)
         for one in instances(directory).values()
     }
+
+
+def running(directory: Path) -> dict[str, Server]:
+    """Those instances that are to run, whether they do or not, by id."""
+    known = instances(directory)
+    return {id_: one for id_, one in servers(directory).items() if known[id_].want == "running"}
 
 
 def wires(directory: Path, names: Mapping[str, str]) -> tuple[Wire, ...]:
