@@ -4,6 +4,7 @@ web  eth0 ==== tap…  cy2-compute02 -- br-int -- qrouter 172.12.10.1
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from api.processes import plain_environment
 from floatway.lab import enter, lab, served
 from floatway.lab.api import ask, wait_until
 from floatway.model.load import load_cloud
@@ -62,17 +64,7 @@ class Host:
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
     try:
-        raised = lab.up(load_cloud(REFERENCE), name=NAME, with_server=True)
-        one = Host(raised)
-        port = one.url.rpartition(":")[2]
-        argv = [sys.executable, str(HERE / "forward.py"), str(one.node.pid), port]
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as forward:
-            assert forward.stdout is not None
-            assert forward.stdout.readline() == "ready\n"
-            try:
-                yield one
-            finally:
-                forward.terminate()
+        yield Host(lab.up(load_cloud(REFERENCE), name=NAME, with_server=True))
     finally:
         lab.down(NAME)
 
@@ -206,7 +198,7 @@ def test_the_page_as_it_stands(host: Host, page: str, tmp_path: Path) -> None:
     """Every shell block of the page, in order, on the host; podman and virsh are small stand-ins."""
     host.sh("ip netns delete web")
     before = host.taps()
-    text = (HOW_TO / f"{page}.md").read_text()
+    text = (HOW_TO / f"{page}.md").read_text().partition("\n## In the lab\n")[0]
     blocks = [re.sub(r"^   ", "", block, flags=re.M) for block in re.findall(r" *```sh\n(.*?)```", text, re.DOTALL)]
     script = "\n".join(blocks)
     script = script.replace("floatway plug ", f"floatway plug --host {HOST} ").replace(
@@ -218,6 +210,24 @@ def test_the_page_as_it_stands(host: Host, page: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "ACTIVE" in done.stdout
     assert host.taps() == before
+
+
+def test_the_lab_s_page_as_it_stands(host: Host, tmp_path: Path) -> None:
+    """What a person with a lab types, outside of it, whatever cloud else is configured."""
+    host.sh("ip netns delete web")
+    before = host.taps()
+    section = (HOW_TO / "plug-a-namespace.md").read_text().partition("\n## In the lab\n")[2]
+    (script,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    script = script.replace("lab exec ", f"lab exec --lab {NAME} ")
+    found = f"{Path(sys.executable).parent}:{HERE.parents[1] / 'bin'}:{os.environ['PATH']}"
+    known = {**plain_environment(), "PATH": found, "OS_AUTH_TYPE": "http_basic", "OS_ENDPOINT": "http://192.0.2.1:9696"}
+    done = subprocess.run(
+        ["bash", "-exc", script], env=known, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "; ACTIVE" in done.stdout and "1 received" in done.stdout and "is unplugged" in done.stdout
+    assert host.taps() == before
+    host.sh("ip netns add web")
 
 
 def until(port: str) -> str:

@@ -1,5 +1,6 @@
 """``floatway lab``: a whole cloud on this machine, of namespaces, with real packets."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,7 @@ Examples:
   floatway lab exec test -- ping -c 3 192.168.0.1
   floatway lab exec cy2-compute02 -- ovs-vsctl show
   floatway lab exec cy2-compute02 --netns qrouter-d3218b9c-73bb-4788-87e4-5828625fe586 -- ip rule
+  floatway lab exec cy2-compute02 -- floatway plug web-port --netns web
 
 Exit status: the command's; 127 no such command, 128 and the signal's number if one ended it, 2 no such machine."""
 
@@ -108,7 +110,8 @@ def down(lab_name: str, quiet: bool) -> None:
 @lab_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND…")
 def exec_(node: str, netns: str, lab_name: str, command: tuple[str, ...]) -> None:
-    """Run COMMAND in the lab's machine HOST: a compute host, an instance or "outside". Ends with its exit status."""
+    """Run COMMAND in the lab's machine HOST: a compute host, an instance or "outside". Ends with its exit status. On a compute host
+    floatway and openstack reach the lab's servers, and OS_… say so."""
     if node.startswith("-"):
         raise click.NoSuchOption(node)
     raise click.exceptions.Exit(run(lab_name, node, netns, command))
@@ -285,14 +288,27 @@ def run(lab_name: str, name: str, netns: str, argv: tuple[str, ...]) -> int:
     """Run argv there with this process's own stdin, stdout and stderr; its exit status as a shell gives it."""
     from floatway.lab import enter
 
-    node = find(load(lab_name), name)
+    raised = load(lab_name)
+    node = find(raised, name)
+    if argv[0] == "floatway":  # this one, in the path or not
+        argv = (sys.executable, "-m", *argv)
     sys.stdout.flush()
     try:
-        ended: subprocess.CompletedProcess[bytes] = enter.run(node, argv, netns=netns)
+        ended: subprocess.CompletedProcess[bytes] = enter.run(node, argv, netns=netns, env=_environment(raised, node))
     except FileNotFoundError:
         click.echo(f"{argv[0]}: command not found", err=True)
         return COMMAND_NOT_FOUND
     return ended.returncode if ended.returncode >= 0 else 128 - ended.returncode
+
+
+def _environment(raised: "Lab", node: "Node") -> dict[str, str]:
+    """This process's own; on a host of a served lab OS_… name that lab, whose servers alone are to be reached from there."""
+    from floatway.lab import clouds_yaml
+
+    if raised.server is None or node.role != "compute":
+        return dict(os.environ)
+    others = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
+    return others | clouds_yaml.environment(raised.name)
 
 
 def dry_run(cloud: "Cloud", host: str) -> "Outcome":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from floatway.lab.served import VAR, Server
 
-__all__ = ["remove", "write"]
+__all__ = ["environment", "remove", "write"]
 
 MARK = "# Written by: floatway lab up. Taken away by: floatway lab down."
 CLOUD = "floatway"
@@ -51,6 +51,11 @@ def write(name: str, server: Server, more: Mapping[str, str]) -> str:
     for path in (*made, theirs):
         os.chown(path, user.pw_uid, user.pw_gid)
     return f"export OS_CLOUD={CLOUD}"
+
+
+def environment(name: str) -> dict[str, str]:
+    """What names a lab to an OpenStack client, whatever else is configured."""
+    return {"OS_CLIENT_CONFIG_FILE": str(VAR / name / "clouds.yaml"), "OS_CLOUD": CLOUD}
 
 
 def remove(name: str) -> None:

@@ -29,7 +29,7 @@ ALL = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWNET
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 16384, 1 << 18
 MARK = "floatway-lab"
 # private to every node; what the machine does not have needs no cover
-TMPFS = ("/run", "/var/run", "/etc/openvswitch", "/var/log/openvswitch", "/var/lib/openvswitch")
+TMPFS = ("/run", "/var/run", "/etc/floatway", "/etc/openvswitch", "/var/log/openvswitch", "/var/lib/openvswitch")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

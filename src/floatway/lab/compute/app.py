@@ -21,6 +21,7 @@ import msgspec
 from floatway.agent.networking import NetworkingError, Unreachable
 from floatway.lab.compute import documents
 from floatway.lab.compute.adopt import Told, adopt
+from floatway.lab.compute.doors import Doors
 from floatway.lab.compute.keeper import Hosts, Keeper
 from floatway.lab.compute.listing import found
 from floatway.lab.compute.ports import Conflict, Invalid, Ports
@@ -63,13 +64,14 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 class App:
     """Answers requests. ``url`` is where clients find it."""
 
-    def __init__(self, url: str, records: Records, keeper: Keeper, ports: Ports, hosts: Hosts) -> None:
+    def __init__(self, url: str, records: Records, keeper: Keeper, ports: Ports, hosts: Hosts, *, doors: Doors) -> None:
         self._url = url
         self._base = f"{url}/compute/v2.1"
         self._records = records
         self._keeper = keeper
         self._ports = ports
         self._hosts = hosts
+        self._doors = doors
 
     async def __call__(self, method: str, path: tuple[str, ...], query: str, body: bytes) -> Answer:
         """The answer to a request; ``path`` is split at its slashes and has no empty parts."""
@@ -95,7 +97,7 @@ class App:
             case ("image", "v2", *rest):
                 return _images(method, tuple(rest), asked)
             case ("lab", "v1", "servers") if method == "POST":
-                return self._tell(document)
+                return await self._tell(document)
             case (service,) | (service, _) if service in {"compute", "image", "identity"} and method == "GET":
                 return self._versions(service, len(path) > 1)
         raise NotFound("The resource could not be found.")
@@ -251,10 +253,11 @@ class App:
         used = [one.host for one in self._records.all.values()]
         return wanted or min(alive, key=lambda name: (used.count(name), name))
 
-    def _tell(self, body: Any) -> Answer:
+    async def _tell(self, body: Any) -> Answer:
         """Instances that the lab knows already; those named in ``remove`` are forgotten, and their machines ended."""
         told = msgspec.convert(body.get("servers", []), list[Told])
         removed = msgspec.convert(body.get("remove", []), list[str])
+        await self._doors.open()  # there may be new hosts
         for one in told:
             adopt(one, self._records, self._keeper, self._ports)
         for id_ in removed:

@@ -21,6 +21,7 @@ import structlog
 from floatway.agent.networking import Login, Networking
 from floatway.lab import lab as labs
 from floatway.lab.compute.app import Answer, App
+from floatway.lab.compute.doors import Doors
 from floatway.lab.compute.keeper import Keeper
 from floatway.lab.compute.ports import Ports
 from floatway.lab.compute.records import Records
@@ -77,7 +78,9 @@ async def run(options: Options) -> None:
             return {}
 
     keeper = Keeper(options.lab, records, ports, hosts, plugging_seconds=options.plugging_seconds)
-    app = App(f"http://127.0.0.1:{options.port}", records, keeper, ports, hosts)
+    doors = Doors(hosts, (int(options.api.rpartition(":")[2]), options.port))
+    app = App(f"http://127.0.0.1:{options.port}", records, keeper, ports, hosts, doors=doors)
+    await doors.open()
     server = await _listen(app, options.port)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -86,6 +89,7 @@ async def run(options: Options) -> None:
     _LOG.info("serving instances", port=options.port, lab=options.lab, instances=len(records.all))
     await stop.wait()
     server.close()
+    doors.close()
     await keeper.stop()
 
 
