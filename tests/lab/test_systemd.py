@@ -81,8 +81,8 @@ class Host:
         state = [self.show(f"floatway-{one}", "ActiveState")["ActiveState"] for one in ("agent", "server")]
         if not renewed or state != ["active", "active"]:
             return False
-        hosts = json.loads(self.sh("floatway agent status --json"))
-        return [one["connected"] for one in hosts] == [True]
+        told = self.run("floatway agent status compute1")  # ends with 1 while it does not follow
+        return told.returncode == 0 and "follows" in told.stdout
 
     def post(self, plural: str, **fields: object) -> dict[str, object]:
         noun = plural.removesuffix("s").replace("-", "_")
