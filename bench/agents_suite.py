@@ -35,6 +35,8 @@ EVERY = 0.005
 LARGE = 200
 """Ports above which only floating IPs, start and memory are measured."""
 KILL_AGENT = ["pkill", "-KILL", "-f", "^[^ ]*python[^ ]* -m [f]loatway agent"]
+SETTLE = 6.0
+"""Seconds in which what was done before is proven by another look: no idling yet."""
 LONG = 0.25
 """Seconds of silence, or of answers, that count as a state."""
 
@@ -173,9 +175,9 @@ def bench_agents(tell: Callable[[str], None], sizes: tuple[int, ...] = (2, 50, 2
         yield from first(host)
     for size in sizes:
         with host_of(size, tell) as host:
-            routers = f"{max(1, size // 10)} routers" if size >= 20 else "a router"
+            how_many = f"{size // 10} routers" if size >= 20 else "a router"
             yield figure(
-                "agents", f"told to the API at once: {size} ports with a floating IP each, {routers}", [host.told]
+                "agents", f"told to the API at once: {size} ports with a floating IP each, {how_many}", [host.told]
             )
             yield figure("agents", f"cold start: its agent's process begins, all {size} ports are ACTIVE", [host.cold])
             yield from floating(host, size)
@@ -403,6 +405,7 @@ def resources(host: Host, size: int) -> Iterator[Figure]:
     """Memory of both, and what idling costs: no times, so they are told as counts."""
     server = host.lab.server
     assert server is not None
+    time.sleep(SETTLE)
     agent = enter.call(host.lab.nodes[HOST], agent_usage, 10.0)
     begin = cpu_seconds(server.pid)
     time.sleep(10)

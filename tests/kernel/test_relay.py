@@ -12,7 +12,7 @@ from floatway.host.records import Flow
 from floatway.linux import openflow
 from floatway.linux.connection import HostConnection
 from floatway.linux.errors import ToolError
-from floatway.linux.relay import Bundle
+from floatway.linux.relay import run
 from kernel.support import sh, start_ovs
 
 pytestmark = pytest.mark.kernel
@@ -76,7 +76,7 @@ def gone(client: socket.socket, number: int, asked: bytes) -> None:
 
 def test_a_switch_that_answers_only_barrier_and_commit_gets_everything() -> None:
     switch = Switch(Path("/run/switch"), committed)
-    assert Bundle(ARGV, Path("/run/switch")).run(FLOWS) == ""
+    assert run(ARGV, Path("/run/switch"), FLOWS) == ""
     switch.close()
     assert switch.kinds == [(HELLO, -1), (CONTROL, OPEN), *[(ADD, -1)] * 40, (BARRIER, -1), (CONTROL, COMMIT)]
 
@@ -89,7 +89,7 @@ def test_what_becomes_of_it_is_told_as_the_tool_tells_it(
 ) -> None:
     switch = Switch(Path("/run/switch"), ending)
     with pytest.raises(ToolError) as caught:
-        Bundle(ARGV, Path("/run/switch")).run(FLOWS)
+        run(ARGV, Path("/run/switch"), FLOWS)
     switch.close()
     assert word in caught.value.text
     assert caught.value.command == " ".join([*ARGV, "unix:/run/switch", "-"])
@@ -98,22 +98,14 @@ def test_what_becomes_of_it_is_told_as_the_tool_tells_it(
 def test_text_that_is_none_is_told_with_its_line_and_nobody_is_asked() -> None:
     switch = Switch(Path("/run/switch"), committed)
     with pytest.raises(ToolError, match=r"-:2: .*nonsense"):
-        Bundle(ARGV, Path("/run/switch")).run("add table=0,actions=drop\nadd table=0,actions=nonsense\n")
+        run(ARGV, Path("/run/switch"), "add table=0,actions=drop\nadd table=0,actions=nonsense\n")
     switch.close()
     assert switch.kinds == [(HELLO, -1)]
 
 
-def test_nobody_there_is_an_error_and_what_was_begun_in_vain_leaves_nothing() -> None:
+def test_nobody_there_is_an_error() -> None:
     with pytest.raises(ToolError, match="vswitchd does not answer: No such file"):
-        Bundle(ARGV, Path("/run/switch"))
-    switch = Switch(Path("/run/switch"), committed)
-    begun = Bundle(ARGV, Path("/run/switch"))
-    *_, target, _ = sh("pgrep -a ovs-ofctl").split()
-    here = Path(target.removeprefix("unix:"))
-    assert here.exists()
-    begun.close()
-    switch.close()
-    assert sh("pgrep -c ovs-ofctl || true").strip() == "0" and not here.parent.exists()
+        run(ARGV, Path("/run/switch"), FLOWS)
 
 
 def flow(number: int, actions: str = "drop") -> Flow:
@@ -135,18 +127,5 @@ def test_many_flows_and_none_of_a_bundle_that_the_real_switch_does_not_take() ->
         with pytest.raises(ToolError, match="OFPBAC_BAD_OUT_GROUP"):
             openflow.start_bundle(conn, "br-int", many[:10], (flow(8000), bad)).result()
         assert set(openflow.flows(conn, ["br-int"])()) == set(many)
-        begun = openflow.begin_bundle(conn, "br-int")
-        openflow.start_bundle(conn, "br-int", many[1:], (flow(8000),), begun).result()
+        openflow.start_bundle(conn, "br-int", many[1:], (flow(8000),)).result()
         assert set(openflow.flows(conn, ["br-int"])()) == {many[0], flow(8000)}
-
-
-def test_a_tool_that_was_begun_before_its_bridge_is_begun_again() -> None:
-    start_ovs()
-    with HostConnection() as conn:
-        begun = openflow.begin_bundle(conn, "br-int")
-        assert isinstance(begun.exception(10), ToolError)
-        sh(
-            "ovs-vsctl add-br br-int -- set bridge br-int datapath_type=netdev fail_mode=secure protocols=OpenFlow10,OpenFlow14"
-        )
-        openflow.start_bundle(conn, "br-int", (), (flow(1),), begun).result()
-        assert openflow.flows(conn, ["br-int"])() == [flow(1)]

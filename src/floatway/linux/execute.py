@@ -17,7 +17,6 @@ from floatway.host.steps import (
     ConntrackDelete,
     Ip,
     IpsetRestore,
-    LinkMove,
     NetnsAdd,
     NetnsDelete,
     OfBundle,
@@ -31,10 +30,8 @@ from floatway.linux import conntrack, ipops, ipset, iptables, netns, openflow, o
 from floatway.linux.announce import announce
 from floatway.linux.connection import HostConnection
 from floatway.linux.errors import LinuxError, StepFailed
-from floatway.linux.relay import Bundle
 from floatway.linux.rtwrite import loopback_up
 
-_NEARLY: Final = 0.01  # seconds
 BESIDE: Final = (NetnsAdd, SysctlWrite, OvsTransaction, OfBundle, ConntrackDelete)
 """Steps that do not mind whether a namespace that came with the plan has its rules already: nothing lives there yet."""
 
@@ -45,8 +42,6 @@ def execute(conn: HostConnection, plan: Plan) -> None:
     early = early_bundles(together)
     going = _Going(conn, frozenset(step.name for step in plan.steps if isinstance(step, NetnsAdd)))
     try:
-        for number in early.values():
-            going.prepare(step for step in together[number] if isinstance(step, OfBundle))
         for number, (steps, after) in enumerate(pairwise([*together, ()])):
             going.end_before(steps[0])
             if restores := [step for step in steps if isinstance(step, Restore)]:
@@ -118,21 +113,13 @@ class _Going:
         self._restores: list[tuple[Restore, iptables.Restoring]] = []
         self._seen: dict[str, conntrack.Seen] = {}
         self._forgotten: list[ConntrackDelete] = []
-        self._prepared: dict[str, Future[Bundle]] = {}
         self._bundles: list[tuple[OfBundle, Future[str]]] = []
-
-    def prepare(self, steps: Iterable[OfBundle]) -> None:
-        """Start the tools that these will need: that takes as long as many a step before them."""
-        for step in steps:
-            self._prepared[step.bridge] = openflow.begin_bundle(self._conn, step.bridge)
 
     def begin(self, steps: Sequence[OfBundle]) -> None:
         """Begin these bundles, of different bridges."""
         for step in steps:
-            begun = self._prepared.pop(step.bridge, None)
             with _failure_of(step):
-                future = openflow.start_bundle(self._conn, step.bridge, step.delete, step.add, begun)
-                self._bundles.append((step, future))
+                self._bundles.append((step, openflow.start_bundle(self._conn, step.bridge, step.delete, step.add)))
 
     def bundle(self, steps: Sequence[OfBundle]) -> None:
         """These bundles are in, begun early or not. Raises StepFailed."""
@@ -150,9 +137,6 @@ class _Going:
             for restore, restoring in self._restores:
                 if restore.netns in self._fresh:
                     restoring.wait_rules()
-            if any(isinstance(op, LinkMove) for op in step.ops):
-                # the kernel's lock for devices is held while one moves, 16 ms, and vswitchd soon needs it
-                wait([future for _, future in self._bundles], _NEARLY)
         spaces = {restore.netns for restore, _ in self._restores}
         beside = isinstance(step, BESIDE if spaces <= self._fresh else ConntrackDelete)
         ours = isinstance(step, Ip | Announce) and all(map(is_our_netns, spaces))
@@ -184,8 +168,6 @@ class _Going:
         try:
             self._end_restores()
         finally:
-            for begun in self._prepared.values():
-                openflow.end_bundle(begun)
             wait([future for _, future in self._bundles])
 
     def _end_restores(self) -> None:

@@ -5,20 +5,17 @@ A bundle (OpenFlow 1.4, section 6.9) is atomic and ordered: no packet sees the f
 
 from collections.abc import Collection
 from concurrent.futures import Future
-from contextlib import suppress
 from typing import Final
 
 from floatway.host.flow_ports import flow_ports, numbered
 from floatway.host.records import Flow, OfPort
-from floatway.linux import spawn
+from floatway.linux import relay, spawn
 from floatway.linux.connection import HostConnection
-from floatway.linux.errors import OvsdbError, ToolError
-from floatway.linux.relay import Bundle
+from floatway.linux.errors import OvsdbError
 from floatway.linux.spawn import Later
 from floatway.text.ofctl import parse_flows, parse_show
 
 VERSION = ("-O", "OpenFlow14")
-_BUNDLE: Final = ("ovs-ofctl", *VERSION, "--no-names", "--bundle", "add-flows")
 _FEW: Final = 64
 """Ports whose numbers are asked one by one."""
 
@@ -65,38 +62,17 @@ def bundle_line(verb: str, flow: Flow) -> str:
     return f"{verb} {','.join(words)}"
 
 
-def begin_bundle(conn: HostConnection, bridge: str) -> "Future[Bundle]":
-    """Start the tool for a bundle whose flows follow. The result must be given to :func:`start_bundle` or closed."""
-    return spawn.pool().submit(Bundle, _BUNDLE, conn.ovs_rundir / f"{bridge}.mgmt")
-
-
-def start_bundle(
-    conn: HostConnection,
-    bridge: str,
-    delete: tuple[Flow, ...],
-    add: tuple[Flow, ...],
-    begun: "Future[Bundle] | None" = None,
-) -> "Future[str]":
-    """Delete strictly, then add, in one bundle, with the tool that has ``begun`` for it, if one has. The result must be asked for: it
-    raises ToolError."""
+def start_bundle(conn: HostConnection, bridge: str, delete: tuple[Flow, ...], add: tuple[Flow, ...]) -> "Future[str]":
+    """Delete strictly, then add, in one bundle. The result must be asked for: it raises ToolError."""
     numbers = _numbers(conn, set().union(*(flow_ports(flow) for flow in (*delete, *add))))
+    spelling = "--names" if numbers is None else "--no-names"
     if numbers is not None:
         delete, add = (tuple(numbered(flow, numbers) for flow in flows) for flows in (delete, add))
     lines = [bundle_line("delete_strict", flow) for flow in delete] + [bundle_line("add", flow) for flow in add]
-    text = "\n".join(lines) + "\n"
-    if begun is None or begun.exception() is not None:  # the bridge was not there yet
-        begun = begin_bundle(conn, bridge)
+    argv, text = ["ovs-ofctl", *VERSION, spelling, "--bundle", "add-flows"], "\n".join(lines) + "\n"
     if numbers is None:
-        end_bundle(begun)
-        argv = ["ovs-ofctl", *VERSION, "--names", "--bundle", "add-flows", _target(conn, bridge), "-"]
-        return spawn.start(argv, stdin=text)
-    return spawn.pool().submit(lambda: begun.result().run(text))
-
-
-def end_bundle(begun: "Future[Bundle]") -> None:
-    """It is not needed."""
-    with suppress(ToolError):
-        begun.result().close()
+        return spawn.start([*argv, _target(conn, bridge), "-"], stdin=text)
+    return spawn.pool().submit(relay.run, argv, conn.ovs_rundir / f"{bridge}.mgmt", text)
 
 
 def _numbers(conn: HostConnection, names: Collection[str]) -> dict[str, int] | None:

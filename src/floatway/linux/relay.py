@@ -1,4 +1,4 @@
-"""ovs-ofctl's bundle in two turns of vswitchd instead of four, begun before it is known what it will say.
+"""ovs-ofctl's bundle in two turns of vswitchd instead of four.
 
     ovs-ofctl ─▶ relay ─▶ vswitchd
       hello           │  hello          sent while ovs-ofctl still starts
@@ -26,7 +26,7 @@ from typing import IO, Final
 
 from floatway.linux.errors import ToolError
 
-__all__ = ["Bundle"]
+__all__ = ["run"]
 
 _HEADER: Final = struct.Struct(">BBHI")
 _CONTROL: Final = struct.Struct(">IHH")
@@ -35,55 +35,34 @@ _OPEN, _OPENED = 0, 1
 _TIMEOUT: Final = 60.0  # seconds, as for every tool
 
 
-class Bundle:
-    """An ovs-ofctl that waits for its flows. What is begun must be run or closed."""
-
-    def __init__(self, argv: Sequence[str], management: Path) -> None:
-        """Begin ``argv``, which is followed by a switch and ``-`` as in ``ovs-ofctl … --bundle add-flows SWITCH -``, for the bridge that
-        vswitchd serves at ``management``. Raises ToolError, which names that bridge."""
-        self._shown = [*argv, f"unix:{management}", "-"]
-        self._management = str(management)
-        with ExitStack() as stack:
-            self._switch = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC))
-            try:
-                self._switch.connect(str(management))
-                self._switch.sendall(_HEADER.pack(_VERSION, _HELLO, _HEADER.size, 0))
-            except OSError as error:
-                raise ToolError(self._shown, "", 1, f"vswitchd does not answer: {error.strerror}") from error
-            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="floatway-"))
-            self._here = here = str(Path(directory, "switch"))
-            self._listener = stack.enter_context(
-                socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-            )
-            self._listener.bind(here)
-            self._listener.listen(1)
-            self._tool = stack.enter_context(
-                subprocess.Popen(
-                    [*argv, f"unix:{here}", "-"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                )
-            )
-            self._stack = stack.pop_all()
-
-    def close(self) -> None:
-        """End it, run or not."""
-        self._tool.kill()
-        self._stack.close()
-
-    def run(self, text: str) -> str:
-        """Give it its flows and return what it printed. Raises ToolError."""
+def run(argv: Sequence[str], management: Path, text: str) -> str:
+    """``argv`` followed by a switch and ``-``, as in ``ovs-ofctl … --bundle add-flows SWITCH -``, for the bridge that vswitchd serves at
+    ``management``; ``text`` is what the tool reads. Returns what it printed. Raises ToolError, which names that bridge."""
+    shown = [*argv, f"unix:{management}", "-"]
+    with ExitStack() as stack:
+        switch = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC))
         try:
-            said = _Relay(self._switch, self._listener, self._tool, text.encode(errors="surrogateescape")).go()
-            status = self._tool.wait(_TIMEOUT)
+            switch.connect(str(management))
+            switch.sendall(_HEADER.pack(_VERSION, _HELLO, _HEADER.size, 0))
+        except OSError as error:
+            raise ToolError(shown, "", 1, f"vswitchd does not answer: {error.strerror}") from error
+        here = str(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="floatway-")), "switch"))
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC))
+        listener.bind(here)
+        listener.listen(1)
+        command = [*argv, f"unix:{here}", "-"]
+        tool = stack.enter_context(
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        )
+        stack.callback(tool.kill)
+        try:
+            said = _Relay(switch, listener, tool, text.encode(errors="surrogateescape")).go()
+            status = tool.wait(_TIMEOUT)
         except (TimeoutError, subprocess.TimeoutExpired):
             said, status = f"no answer within {_TIMEOUT:.0f} seconds", -9
-        finally:
-            self.close()
-        if status != 0:
-            raise ToolError(self._shown, "", status, said.replace(self._here, self._management))
-        return said
+    if status != 0:
+        raise ToolError(shown, "", status, said.replace(here, str(management)))
+    return said
 
 
 class _Relay:
