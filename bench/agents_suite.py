@@ -389,16 +389,9 @@ def restarts(host: Host, size: int, runs: int = 3) -> Iterator[Figure]:
 
 def agent_started() -> float:
     """When the agent's new process came into being, in seconds since the epoch."""
-    while True:
-        for entry in os.scandir("/proc"):
-            if entry.name.isdigit():
-                try:
-                    words = Path(entry.path, "cmdline").read_bytes().split(b"\0")
-                except OSError:
-                    continue
-                if words[1:4] == [b"-m", b"floatway", b"agent"]:
-                    return time.time()
+    while next(served.agents(), None) is None:
         time.sleep(0.005)
+    return time.time()
 
 
 def resources(host: Host, size: int) -> Iterator[Figure]:
@@ -421,14 +414,10 @@ def resources(host: Host, size: int) -> Iterator[Figure]:
 
 def agent_usage(seconds: float) -> tuple[int, float]:
     """MiB, and seconds of processor time used while idle."""
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            words = Path(entry.path, "cmdline").read_bytes().split(b"\0")
-            if words[1:4] == [b"-m", b"floatway", b"agent"]:
-                pid = int(entry.name)
-                begin = cpu_seconds(pid)
-                time.sleep(seconds)
-                return rss(pid), cpu_seconds(pid) - begin
+    for pid in served.agents():
+        begin = cpu_seconds(pid)
+        time.sleep(seconds)
+        return rss(pid), cpu_seconds(pid) - begin
     raise SystemExit("no agent runs")
 
 

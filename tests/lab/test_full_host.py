@@ -20,7 +20,6 @@ from floatway.lab import enter, intent, lab, ovs, served
 from floatway.lab.api import ask, wait_until
 from floatway.lab.errors import LabError
 from floatway.lab.full_host import HOST, full_host
-from floatway.lab.node import processes
 from floatway.linux.connection import HostConnection
 from floatway.linux.observe import observe
 from floatway.model.cloud import Cloud
@@ -86,7 +85,7 @@ def full() -> Iterator[Full]:
 
 def agent() -> int:
     """The agent's process, 0 without one. To be called in the machine."""
-    return next(iter(processes(lambda words: words[1:4] == [b"-m", b"floatway", b"agent"])), 0)
+    return next(served.agents(), 0)
 
 
 def killed_agent() -> None:

@@ -27,6 +27,7 @@ from floatway.model.resources import Host
 __all__ = [
     "VAR",
     "Server",
+    "agents",
     "following",
     "load",
     "pause",
@@ -173,7 +174,7 @@ def pause(node: Node, *, stop: bool) -> bool:
 
 
 def _signal_agent(number: int) -> bool:
-    found = list(_agents())
+    found = list(agents())
     for pid in found:
         os.kill(pid, number)
     return bool(found)
@@ -185,10 +186,11 @@ def paused(node: Node) -> bool:
 
 
 def _is_stopped() -> bool:
-    return any(state(pid) == "T" for pid in _agents())
+    return any(state(pid) == "T" for pid in agents())
 
 
-def _agents() -> Iterator[int]:
+def agents() -> Iterator[int]:
+    """The agents' processes on the machine that the caller is in."""
     return processes(lambda words: words[1:4] == [b"-m", b"floatway", b"agent"])
 
 

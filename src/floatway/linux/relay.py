@@ -30,7 +30,7 @@ __all__ = ["run"]
 
 _HEADER: Final = struct.Struct(">BBHI")
 _CONTROL: Final = struct.Struct(">IHH")
-_VERSION, _HELLO, _BARRIER, _CONTROL_TYPE, _ADD = 5, 0, 20, 33, 34
+_VERSION, _HELLO, _CONTROL_TYPE, _ADD = 5, 0, 33, 34
 _OPEN, _OPENED = 0, 1
 _TIMEOUT: Final = 60.0  # seconds, as for every tool
 
